@@ -1,0 +1,1 @@
+"""The command line of clis: parse, call one job, print."""

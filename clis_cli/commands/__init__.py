@@ -1,0 +1,1 @@
+"""One file per command; each parses its options and calls one job of clis_core."""

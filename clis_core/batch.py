@@ -1,0 +1,91 @@
+"""The shapes that travel between data, methods and detectors.
+
+N images of a batch, M boxes of an image, K detections of an image, C classes. Boxes are xyxy in pixels.
+Labels are 1..C; 0 is background.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Losses = dict[str, Tensor]
+"""Scalars by name, already weighted: their sum is what is minimised (CLIS, eq. 2)."""
+
+
+class Target(NamedTuple):
+    """The boxes of one training image.
+
+    Attributes:
+        boxes: float32 ``[M, 4]``, xyxy, pixels of the image as the network sees it (resized, flipped).
+        labels: int64 ``[M]``, 1..C.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class Detection(NamedTuple):
+    """What a detector found in one image, best first.
+
+    Attributes:
+        boxes: float32 ``[K, 4]``, xyxy, pixels of the image that was handed in.
+        labels: int64 ``[K]``, 1..C.
+        scores: float32 ``[K]``, 0..1.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
+class RawImage(NamedTuple):
+    """A decoded image and what the network's first step shall do to it.
+
+    Attributes:
+        pixels: uint8 ``[3, h, w]``, RGB, upright, at its own size.
+        size: (height, width) to resize it to.
+        flip: whether to mirror it left to right after resizing.
+    """
+
+    pixels: Tensor
+    size: tuple[int, int]
+    flip: bool = False
+
+
+class ImageBatch(NamedTuple):
+    """Images as the backbone takes them.
+
+    Attributes:
+        pixels: float ``[N, 3, H, W]``, normalised, padded with zeros at the right and the bottom.
+        sizes: (height, width) of each image without the padding.
+    """
+
+    pixels: Tensor
+    sizes: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's data.
+
+    Attributes:
+        images: N decoded images.
+        targets: N targets, in pixels of ``images[i].size``.
+        names: N file names, for messages.
+    """
+
+    images: list[RawImage]
+    targets: list[Target]
+    names: list[str] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its tensors on ``device``."""
+        return replace(
+            self,
+            images=[i._replace(pixels=i.pixels.to(device, non_blocking=True)) for i in self.images],
+            targets=[Target(*(t.to(device, non_blocking=True) for t in target)) for target in self.targets],
+        )

@@ -1,0 +1,1 @@
+"""What a run is: frozen models in plain Python, without torch."""

@@ -1,0 +1,126 @@
+"""What runs at inference: the parts of a detector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from clis_core.config.frozen import Frozen
+
+TORCHVISION_BACKBONES = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+)
+
+
+class BackboneConfig(Frozen):
+    """The image encoder."""
+
+    name: str = "resnet50"
+    """resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, or timm/NAME (extra 'timm')."""
+    init: str = "torchvision"
+    """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", or a file of weights."""
+    frozen_stages: int = Field(default=1, ge=0, le=5)
+    """Stages that are not trained: 0 none, 1 stem and the first residual stage (the paper's framework), ..."""
+    norm: Literal["frozen", "affine"] = "affine"
+    """Batch norm always uses its stored statistics; "affine" trains its scale and shift, "frozen" does not."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in TORCHVISION_BACKBONES and not value.startswith("timm/"):
+            raise ValueError(f"is not a backbone; known: {', '.join(TORCHVISION_BACKBONES)}, timm/NAME")
+        return value
+
+
+class PyramidConfig(Frozen):
+    """Feature pyramid network (Lin et al. 2017)."""
+
+    channels: int = Field(default=256, ge=8, le=2048)
+    """Channels of each level."""
+    strides: tuple[int, ...] = (4, 8, 16, 32)
+    """Strides of the backbone's feature maps that feed the pyramid; one more level (twice the last) is pooled."""
+
+    @field_validator("strides")
+    @classmethod
+    def _doubling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or any(b != 2 * a for a, b in zip(value, value[1:], strict=False)) or value[0] not in (4, 8, 16):
+            raise ValueError("needs strides that start at 4, 8 or 16 and double, such as [4, 8, 16, 32]")
+        if value[-1] > 32:  # noqa: PLR2004
+            raise ValueError("a backbone's last stride is 32")
+        return value
+
+
+class RpnConfig(Frozen):
+    """Region proposal network (Ren et al. 2015)."""
+
+    anchor_scale: float = Field(default=8.0, gt=0)
+    """Side of a level's square anchor, in strides of the level."""
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height over width of the anchors at each place."""
+    convs: int = Field(default=1, ge=1, le=4)
+    """3 x 3 convolutions before the two outputs."""
+    before_nms: int = Field(default=1000, ge=1)
+    """Best boxes of each level that enter NMS at inference."""
+    proposals: int = Field(default=1000, ge=1)
+    """Boxes that leave it."""
+    nms_iou: float = Field(default=0.7, gt=0, le=1)
+    """Overlap above which the lower-scored of two proposals of a level goes."""
+
+
+class HeadConfig(Frozen):
+    """The second stage: what happens to a region's features."""
+
+    specialised: bool = False
+    """Task-specialised sub-networks: separate 2fc for classification and localisation (CLIS, sec. III-B1)."""
+    objectness: bool = False
+    """One objectness logit on the localisation side; score = class probability x sigmoid(objectness)."""
+    width: int = Field(default=1024, ge=8)
+    """Width of both fully connected layers of a 2fc."""
+    pool: int = Field(default=7, ge=1, le=28)
+    """RoIAlign output is pool x pool cells."""
+    sampling_ratio: int = Field(default=2, ge=1, le=8)
+    """Samples along each side of a RoIAlign cell."""
+    class_agnostic: bool = False
+    """One box regression for all classes instead of one each."""
+
+
+class SoftmaxLoss(Frozen):
+    """Softmax cross entropy over the C classes and background (CLIS: "a simple CE loss")."""
+
+    kind: Literal["softmax"] = "softmax"
+
+
+class PostprocessConfig(Frozen):
+    """From scored boxes to detections."""
+
+    score_threshold: float = Field(default=1e-4, ge=0, lt=1)
+    """Boxes of a class with no more than this score are dropped."""
+    nms_iou: float = Field(default=0.5, gt=0, le=1)
+    """Overlap above which the lower-scored of two boxes of a class goes."""
+    detections: int = Field(default=300, ge=1)
+    """Detections an image has at most."""
+
+
+class FasterRCNNConfig(Frozen):
+    """Faster R-CNN with a feature pyramid."""
+
+    kind: Literal["faster-rcnn"] = "faster-rcnn"
+    backbone: BackboneConfig = BackboneConfig()
+    pyramid: PyramidConfig = PyramidConfig()
+    rpn: RpnConfig = RpnConfig()
+    head: HeadConfig = HeadConfig()
+    class_loss: SoftmaxLoss = SoftmaxLoss()
+    postprocess: PostprocessConfig = PostprocessConfig()
+    short_side: int = Field(default=800, ge=32, le=8192)
+    """Inference resizes the short side to this (pixels) ..."""
+    long_side: int = Field(default=1333, ge=32, le=8192)
+    """... but the long side to no more than this (pixels)."""
+
+
+DetectorConfig = Annotated[FasterRCNNConfig, Field()]

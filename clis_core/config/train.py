@@ -1,0 +1,106 @@
+"""How long, how fast, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from clis_core.config.frozen import Frozen
+
+
+class Sgd(Frozen):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    nesterov: bool = False
+
+
+class AdamW(Frozen):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Not applied to biases and to scales and shifts of norms."""
+
+
+Optimiser = Annotated[Sgd | AdamW, Field(discriminator="kind")]
+
+
+class MultiStep(Frozen):
+    """The rate falls by ``gamma`` at each milestone."""
+
+    kind: Literal["multistep"] = "multistep"
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
+    """Fractions of the iterations at which the rate falls."""
+    gamma: float = Field(default=0.1, gt=0, le=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _ordered(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(value) or any(not 0 < v < 1 for v in value):
+            raise ValueError("needs fractions between 0 and 1 in rising order, such as [0.667, 0.889]")
+        return value
+
+
+class Cosine(Frozen):
+    """The rate follows half a cosine down to ``final`` times its start (Loshchilov and Hutter 2017)."""
+
+    kind: Literal["cosine"] = "cosine"
+    final: float = Field(default=0.0, ge=0, le=1)
+
+
+Schedule = Annotated[MultiStep | Cosine, Field(discriminator="kind")]
+
+
+class TrainConfig(Frozen):
+    """The loop."""
+
+    iterations: int = Field(default=90_000, ge=1)
+    """Optimiser steps."""
+    batch: int = Field(default=16, ge=1)
+    """Images a step, over all accumulated parts."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a step's batch is cut into, where memory is short; must divide the batch."""
+    lr: float = Field(default=0.02, gt=0)
+    """Learning rate at a batch of ``lr_batch`` images; scaled linearly to the real batch (Goyal et al. 2017)."""
+    lr_batch: int = Field(default=16, ge=1)
+    """The batch that ``lr`` is meant for."""
+    backbone_lr: float = Field(default=1.0, ge=0)
+    """The backbone's rate as a multiple of the others'."""
+    optimiser: Optimiser = Sgd()
+    schedule: Schedule = MultiStep()
+    warmup: int = Field(default=500, ge=0)
+    """Steps over which the rate grows linearly from ``warmup_start`` times its value."""
+    warmup_start: float = Field(default=0.001, ge=0, le=1)
+    clip: float = Field(default=0.0, ge=0)
+    """Largest norm of the gradient; 0 does not clip."""
+    amp: Literal["off", "bf16", "fp16"] = "off"
+    """Mixed precision; fp16 needs a GPU. The losses and the contrast stay fp32."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an averaged copy of the weights, which is then evaluated and shipped; 0 keeps none."""
+    channels_last: bool = True
+    """Memory layout of images and convolutions: faster on CPU and on GPU tensor cores."""
+    compile: bool = False
+    """torch.compile the backbone and the pyramid."""
+    log_every: int = Field(default=20, ge=1)
+    """Steps between lines of log.jsonl."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Steps between checkpoints."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints to keep, beside best.pt."""
+    eval_every: int = Field(default=0, ge=0)
+    """Steps between evaluations on val; 0 evaluates at the end alone."""
+    eval_at_end: bool = True
+    """Evaluate on val when training ends."""
+    best: str = "AP"
+    """The metric that best.pt is chosen by."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainConfig:
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate ({self.accumulate}) must divide batch ({self.batch})")
+        return self

@@ -1,0 +1,49 @@
+"""Every error that clis raises on purpose: a message, and a hint that can be pasted."""
+
+from __future__ import annotations
+
+
+class ClisError(Exception):
+    """An error that the user can act on.
+
+    Args:
+        message: what is wrong, with the file and the record.
+        hint: what to type or change; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(ClisError):
+    """A setting that is unknown, out of range, or does not fit another one."""
+
+    exit_code = 3
+
+
+class DataError(ClisError):
+    """A data set, an image or a results file that cannot be used as it is."""
+
+    exit_code = 4
+
+
+class CheckpointError(ClisError):
+    """A checkpoint or a run folder that is missing, damaged or of another model."""
+
+    exit_code = 5
+
+
+class TrainingDiverged(ClisError):
+    """A loss or a gradient that is no longer finite."""
+
+    exit_code = 6
+
+
+class Interrupted(ClisError):
+    """The job was asked to stop (SIGINT, SIGTERM) and has saved what it had."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""Logits in, a scalar out: one loss, one paper, one file."""

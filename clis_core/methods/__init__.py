@@ -1,0 +1,1 @@
+"""A batch in, weighted losses out: how a detector is taught."""

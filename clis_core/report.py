@@ -1,0 +1,78 @@
+"""What a running job tells the outside: `Reporter`, and reporters that stay silent or write JSON lines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Where a job says what it does; nothing in clis_core prints."""
+
+    def info(self, text: str) -> None:
+        """Say something that a person should know."""
+
+    def warn(self, text: str) -> None:
+        """Say something that a person should look into."""
+
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
+        """Tell how far a task is; ``done == total`` ends it. ``figures`` are shown beside it."""
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Hand on one JSON-able record (``kind`` "train", "eval", ...)."""
+
+
+class SilentReporter:
+    """Drops everything."""
+
+    def info(self, text: str) -> None:
+        """Drop it."""
+
+    def warn(self, text: str) -> None:
+        """Drop it."""
+
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
+        """Drop it."""
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Drop it."""
+
+
+class JsonLinesReporter:
+    """Appends records, infos and warnings to a file, one JSON object a line; progress is left out.
+
+    Args:
+        path: the file; opened for each line, so that a killed job leaves whole lines.
+        inner: a reporter that gets everything as well.
+    """
+
+    def __init__(self, path: Path, inner: Reporter) -> None:
+        self._path = path
+        self._inner = inner
+
+    def info(self, text: str) -> None:
+        """Write the text and hand it on."""
+        self._write("info", {"text": text})
+        self._inner.info(text)
+
+    def warn(self, text: str) -> None:
+        """Write the text and hand it on."""
+        self._write("warning", {"text": text})
+        self._inner.warn(text)
+
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
+        """Hand it on."""
+        self._inner.progress(task, done, total, figures)
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Write the record and hand it on."""
+        self._write(kind, values)
+        self._inner.record(kind, values)
+
+    def _write(self, kind: str, values: Mapping[str, Any]) -> None:
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values})
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")

@@ -1,0 +1,1 @@
+"""The loop that steps a method, and what it keeps on disk."""
