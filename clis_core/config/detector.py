@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from clis_core.config.frozen import Frozen
+from clis_core.config.frozen import Frozen, OrFile
 
 TORCHVISION_BACKBONES = (
     "resnet18",
@@ -23,7 +23,7 @@ class BackboneConfig(Frozen):
 
     name: str = "resnet50"
     """resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, or timm/NAME (extra 'timm')."""
-    init: str = "torchvision"
+    init: Annotated[str, OrFile(("torchvision", "timm", "none"))] = "torchvision"
     """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", or a file of weights."""
     frozen_stages: int = Field(default=1, ge=0, le=5)
     """Stages that are not trained: 0 none, 1 stem and the first residual stage (the paper's framework), ..."""

@@ -1,0 +1,114 @@
+"""The command `clis`: its commands, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from clis_cli.commands import bench, eval, init, presets, train
+from clis_cli.console import note
+from clis_core import __version__
+from clis_core.errors import ClisError
+
+INTERRUPTED = 130
+BUG = 1
+
+app = typer.Typer(
+    name="clis",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(init.init)
+app.command("presets")(presets.presets)
+app.command("train")(train.train)
+app.command("eval")(eval.evaluate)
+app.command("bench")(bench.bench)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"clis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def clis(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; fits anywhere.")
+    ] = False,
+) -> None:
+    """Train object detectors on long-tailed data with the help of images that carry only a class label.
+
+    A first run, on a laptop:
+
+        clis init --data data/tinylvis --preset baseline-small
+
+        clis train
+
+        clis eval
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end]
+    words = [w for w in words[:end] if w != "--debug"] + words[end:]
+    code = _run(words, debug)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+    sys.exit(code)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    try:
+        app(args=words, prog_name="clis", standalone_mode=True)
+    except ClisError as error:
+        if debug:
+            traceback.print_exc()
+        _complain("" if error.exit_code == INTERRUPTED else "Error: ", error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _close_stdout()
+        return BUG
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else BUG
+        if code == INTERRUPTED:
+            note("Interrupted.")
+        return code
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _complain(
+            "Error: ",
+            f"This is a bug in clis: {type(error).__name__}: {error}",
+            None if debug else "See where with --debug: " + " ".join(["clis", *words, "--debug"]),
+        )
+        return BUG
+    return 0
+
+
+def _complain(mark: str, message: str, hint: str | None) -> None:
+    typer.secho(mark + message, err=True, fg="red" if mark else None)
+    if hint:
+        typer.echo(f"Hint: {hint}", err=True)
+
+
+def _close_stdout() -> None:
+    # The reader of a pipe left, as `head` does; the flush at exit must not complain about it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,50 @@
+"""`clis init`: make a folder a workspace."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clis_cli import console, options
+
+
+def init(
+    data: Annotated[
+        Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option("--runs", metavar="DIR", help="Folder for the runs; runs if left out.")
+    ] = None,
+    preset: options.Preset = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a clis.toml that is there.")] = False,
+) -> None:
+    """Write clis.toml, which makes this folder a workspace: other commands then need no paths.
+
+        clis init --data data/lvis --preset specialised-r50-1x
+
+    Without flags it asks:
+
+        clis init
+    """
+    from clis_core.config.presets import DEFAULT_PRESET
+    from clis_core.jobs.init import check_free, init_workspace
+
+    folder = Path.cwd()
+    check_free(folder, force=force)
+    if data is None and sys.stdin.isatty():
+        data = Path(typer.prompt("Folder of the data set", err=True))
+        runs = runs or Path(typer.prompt("Folder for the runs", default="runs", err=True))
+        preset = preset or typer.prompt("Preset", default=DEFAULT_PRESET, err=True)
+    with console.reporter() as report:
+        file = init_workspace(
+            folder,
+            data=data,
+            runs=runs or Path("runs"),
+            preset=preset or DEFAULT_PRESET,
+            force=force,
+            reporter=report,
+        )
+    console.note(f"Wrote {file}. Next: clis train")

@@ -1,0 +1,46 @@
+"""Options that several commands share, and what they mean for the config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _preset_names(incomplete: str) -> Iterable[str]:
+    from clis_core.config.presets import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        metavar="NAME",
+        help="Starting point; see clis presets.",
+        autocompletion=_preset_names,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="TOML file of settings over the preset.", dir_okay=False
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="K=V", help="One setting, as in train.lr=0.01; may be repeated."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; cuda where there is one."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the settings and what would be read and written; do nothing.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

@@ -1,0 +1,191 @@
+"""Named starting points: a preset is a function that returns a layer over the defaults.
+
+"CLIS" is "Improving Long-tailed Object Detection with Image-Level Supervision by Multi-Task Collaborative
+Learning" (Li et al., arXiv 2210.05568); its numbers are box AP on LVIS v1 val, "rare" is APr.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from clis_core.errors import ConfigError
+
+Table = dict[str, Any]
+
+DEFAULT_PRESET = "baseline-r50-1x"
+
+
+def baseline_r50_1x() -> Table:
+    """Faster R-CNN, ResNet-50, 90,000 iterations: the baseline of CLIS, table II (22.0 AP, 8.9 rare)."""
+    return {"detector": _full_size("resnet50"), "data": _LVIS, "train": _sgd(90_000)}
+
+
+def baseline_r50_2x() -> Table:
+    """Faster R-CNN, ResNet-50, 180,000 iterations: CLIS, table I (24.1 AP, 14.7 rare)."""
+    return {"detector": _full_size("resnet50"), "data": _LVIS, "train": _sgd(180_000)}
+
+
+def baseline_r101_1x() -> Table:
+    """Faster R-CNN, ResNet-101, 90,000 iterations: CLIS, table I, has it at 2x alone."""
+    return {"detector": _full_size("resnet101"), "data": _LVIS, "train": _sgd(90_000)}
+
+
+def baseline_r101_2x() -> Table:
+    """Faster R-CNN, ResNet-101, 180,000 iterations: CLIS, table I (25.7 AP, 15.1 rare)."""
+    return {"detector": _full_size("resnet101"), "data": _LVIS, "train": _sgd(180_000)}
+
+
+def specialised_r50_1x() -> Table:
+    """Specialised heads and objectness, ResNet-50: CLIS, table II, w/o (ILS) (25.2 AP, 14.6 rare)."""
+    return {"detector": _full_size("resnet50", _SPECIALISED), "data": _LVIS, "train": _sgd(90_000)}
+
+
+def specialised_r101_1x() -> Table:
+    """Specialised heads and objectness, ResNet-101: CLIS, table II, w/o (ILS), has ResNet-50 alone."""
+    return {"detector": _full_size("resnet101", _SPECIALISED), "data": _LVIS, "train": _sgd(90_000)}
+
+
+def baseline_small() -> Table:
+    """Faster R-CNN, MobileNetV2 at 256 px, minutes on a laptop: CLIS, table II, baseline in small."""
+    return {"detector": _small_size(), "data": _SMALL_DATA, "method": _SMALL_METHOD, "train": _adamw(1_000)}
+
+
+def specialised_small() -> Table:
+    """Specialised heads and objectness, MobileNetV2 at 256 px: CLIS, table II, w/o (ILS), in small."""
+    return {
+        "detector": _small_size(_SPECIALISED),
+        "data": _SMALL_DATA,
+        "method": _SMALL_METHOD,
+        "train": _adamw(1_000),
+    }
+
+
+def baseline_tiny() -> Table:
+    """Faster R-CNN, ResNet-18 at 96 px without pre-training, for drawn data and tests; no number in CLIS."""
+    return {
+        "detector": {
+            "backbone": {"name": "resnet18", "init": "none", "frozen_stages": 0},
+            "pyramid": {"channels": 32, "strides": [8, 16, 32]},
+            "rpn": {"anchor_scale": 4.0, "before_nms": 200, "proposals": 100},
+            "head": {"width": 64, "class_agnostic": True},
+            "short_side": 96,
+            "long_side": 128,
+        },
+        "data": {
+            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
+            "short_sides": [96],
+            "long_side": 128,
+            "workers": 0,
+        },
+        "method": {
+            "kind": "supervised",
+            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
+            "roi": {"samples": 32},
+        },
+        "train": {**_adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
+    }
+
+
+PRESETS: dict[str, Callable[[], Table]] = {
+    "baseline-r50-1x": baseline_r50_1x,
+    "baseline-r50-2x": baseline_r50_2x,
+    "baseline-r101-1x": baseline_r101_1x,
+    "baseline-r101-2x": baseline_r101_2x,
+    "specialised-r50-1x": specialised_r50_1x,
+    "specialised-r101-1x": specialised_r101_1x,
+    "baseline-small": baseline_small,
+    "specialised-small": specialised_small,
+    "baseline-tiny": baseline_tiny,
+}
+
+
+def preset(name: str) -> Table:
+    """The layer that a preset adds to the defaults.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(f"There is no preset {name!r}.", hint=f"{meant}List them with: clis presets")
+    return PRESETS[name]()
+
+
+def summary(name: str) -> str:
+    """The first line of a preset's docstring."""
+    return (PRESETS[name].__doc__ or "").partition("\n")[0]
+
+
+_SPECIALISED: Table = {"specialised": True, "objectness": True}
+
+# CLIS, sec. IV-A2; what it leaves open (milestones, warm-up, clipping) is mmdetection's LVIS default.
+_LVIS: Table = {
+    "sampler": {"kind": "repeat-factor", "threshold": 1e-3},
+    "short_sides": [640, 672, 704, 736, 768, 800],
+    "long_side": 1333,
+}
+
+
+def _full_size(backbone: str, head: Table | None = None) -> Table:
+    return {
+        "kind": "faster-rcnn",
+        "backbone": {"name": backbone, "init": "torchvision", "frozen_stages": 1},
+        "head": {"specialised": False, "objectness": False, "class_agnostic": False, **(head or {})},
+        "short_side": 800,
+        "long_side": 1333,
+    }
+
+
+def _sgd(iterations: int) -> Table:
+    return {
+        "iterations": iterations,
+        "batch": 16,
+        "lr": 0.02,
+        "lr_batch": 16,
+        "optimiser": {"kind": "sgd", "momentum": 0.9, "weight_decay": 1e-4},
+        "schedule": {"kind": "multistep", "milestones": [2 / 3, 8 / 9], "gamma": 0.1},  # 60k and 80k of 90k
+        "warmup": 500,
+    }
+
+
+_SMALL_DATA: Table = {
+    "sampler": {"kind": "repeat-factor", "threshold": 0.05},
+    "short_sides": [224, 256, 288],
+    "long_side": 512,
+    "workers": 1,
+}
+
+_SMALL_METHOD: Table = {
+    "kind": "supervised",
+    "rpn": {"before_nms": 600, "proposals": 300},
+    "roi": {"samples": 64},
+}
+
+
+def _small_size(head: Table | None = None) -> Table:
+    return {
+        "kind": "faster-rcnn",
+        "backbone": {"name": "mobilenet_v2", "init": "torchvision", "frozen_stages": 2, "norm": "frozen"},
+        "pyramid": {"channels": 64, "strides": [8, 16, 32]},
+        "rpn": {"anchor_scale": 4.0, "before_nms": 600, "proposals": 300},
+        "head": {"width": 256, "class_agnostic": True, **(head or {})},
+        "short_side": 256,
+        "long_side": 512,
+    }
+
+
+def _adamw(iterations: int) -> Table:
+    return {
+        "iterations": iterations,
+        "batch": 4,
+        "lr": 5e-4,
+        "lr_batch": 4,
+        "optimiser": {"kind": "adamw", "weight_decay": 0.05},
+        "schedule": {"kind": "cosine"},
+        "warmup": 100,
+        "clip": 10.0,
+        "checkpoint_every": 250,
+    }

@@ -1,0 +1,76 @@
+"""A run folder and the command line in, the config to go on with out; what may not change is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clis_core.config.load import Layer, difference, load_config, read_layer, resolve
+from clis_core.config.run import RunConfig
+from clis_core.config.workspace import checkpoints_of
+from clis_core.errors import CheckpointError, ConfigError
+
+FREE = (
+    "device",
+    "data.root",
+    "data.train",
+    "data.val",
+    "data.train_images",
+    "data.val_images",
+    "data.workers",
+    "eval",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.eval_every",
+    "train.eval_at_end",
+)
+"""What a run may go on with differently: it changes neither the order of the data nor any weight."""
+
+
+def resume_config(run: Path, config: Path | None, command: Layer) -> RunConfig:
+    """The config of a run to go on with: its own, then a config file, then the command line.
+
+    Raises:
+        ConfigError: a key that shapes the training has another value than the run's.
+    """
+    file = run / "config.toml"
+    if not file.is_file():
+        raise CheckpointError(
+            f"{run} is no run folder: it has no config.toml.",
+            hint="Leave --resume away to start a run there.",
+        )
+    layers = [read_layer(file), *([read_layer(config)] if config else []), command]
+    new = resolve(layers)
+    check_resume(load_config(file), new, run)
+    return new
+
+
+def check_resume(old: RunConfig, new: RunConfig, run: Path) -> None:
+    """Check that nothing changed that shapes the training.
+
+    Raises:
+        ConfigError: with each changed key, its old and its new value.
+    """
+    changed = [
+        f"{key}: {before!r} in the run, {after!r} now"
+        for key, before, after in difference(old, new)
+        if not any(key == free or key.startswith(free + ".") for free in FREE)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{run} cannot go on with other settings:\n" + "\n".join(changed),
+            hint="Leave them as they were, or start a new run in another folder with -o NAME.",
+        )
+
+
+def check_new_run(run: Path) -> None:
+    """Check that training into a folder overwrites nothing.
+
+    Raises:
+        CheckpointError: the folder holds a checkpoint.
+    """
+    if checkpoints_of(run):
+        raise CheckpointError(
+            f"{run} holds a run already.",
+            hint=f"Go on with it: clis train -o {run} --resume; or choose another folder with -o NAME.",
+        )
