@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import typer
 from clis_cli.commands import bench, eval, init, presets, train
 from clis_cli.console import note
 from clis_core import __version__
-from clis_core.errors import ClisError
+from clis_core.errors import ClisError, DataError
 
 INTERRUPTED = 130
 BUG = 1
@@ -75,32 +76,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str], debug: bool) -> int:
     try:
-        app(args=words, prog_name="clis", standalone_mode=True)
-    except ClisError as error:
-        if debug:
-            traceback.print_exc()
-        _complain("" if error.exit_code == INTERRUPTED else "Error: ", error.message, error.hint)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        _close_stdout()
-        return BUG
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else BUG
-        if code == INTERRUPTED:
+        app(args=words, prog_name="clis")
+    except SystemExit as end:  # Typer's own way out: success, a usage error, Ctrl-C
+        if end.code == INTERRUPTED:
             note("Interrupted.")
-        return code
+        return end.code if isinstance(end.code, int) else BUG
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _complain(
-            "Error: ",
-            f"This is a bug in clis: {type(error).__name__}: {error}",
-            None if debug else "See where with --debug: " + " ".join(["clis", *words, "--debug"]),
-        )
-        return BUG
+        return _tell(error, shlex.join(["clis", *words, "--debug"]))
     return 0
+
+
+def _tell(error: Exception, again: str) -> int:
+    """Say what went wrong; the exit code comes out."""
+    match error:
+        case ClisError():
+            _complain("" if error.exit_code == INTERRUPTED else "Error: ", error.message, error.hint)
+            return error.exit_code
+        case BrokenPipeError():
+            _close_stdout()
+        case OSError(filename=str() | os.PathLike()):  # a full disk, a folder without permission
+            _complain("Error: ", f"{error.strerror}: {error.filename}", f"See where with: {again}")
+            return DataError.exit_code
+        case _:
+            bug = f"This is a bug in clis: {type(error).__name__}: {error}"
+            _complain("Error: ", bug, f"See where with: {again}")
+    return BUG
 
 
 def _complain(mark: str, message: str, hint: str | None) -> None:

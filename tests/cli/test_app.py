@@ -64,6 +64,13 @@ def test_anything_else_is_our_bug(clis: Any, fake_job: Any) -> None:
     assert "Traceback" not in result.err
 
 
+def test_a_file_that_cannot_be_written_is_no_bug(clis: Any, fake_job: Any) -> None:
+    fake_job("clis_core.jobs.train", "train", PermissionError(13, "Permission denied", "/runs"))
+    result = clis(*TRAIN)
+    assert result.code == 4
+    assert result.err.startswith("Error: Permission denied: /runs\nHint: ")
+
+
 @pytest.mark.parametrize(
     "words", [("--debug", *TRAIN), (*TRAIN, "--debug"), (TRAIN[0], "--debug", *TRAIN[1:])]
 )
