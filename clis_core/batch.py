@@ -56,6 +56,12 @@ class RawImage(NamedTuple):
     flip: bool = False
 
 
+def fit_size(height: int, width: int, short: int, long: int) -> tuple[int, int]:
+    """The (height, width) whose short side is ``short``, unless the long side then exceeds ``long``; both >= 1."""
+    scale = min(short / min(height, width), long / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 class ImageBatch(NamedTuple):
     """Images as the backbone takes them.
 

@@ -84,6 +84,8 @@ class HeadConfig(Frozen):
     """Width of both fully connected layers of a 2fc."""
     pool: int = Field(default=7, ge=1, le=28)
     """RoIAlign output is pool x pool cells."""
+    level_size: float = Field(default=224.0, gt=0)
+    """A region with sides of this many pixels is pooled from stride 16; twice that from stride 32, and so on."""
     sampling_ratio: int = Field(default=2, ge=1, le=8)
     """Samples along each side of a RoIAlign cell."""
     class_agnostic: bool = False

@@ -1,0 +1,184 @@
+"""The images and boxes of a split go in; training batches, or decoded images to evaluate, come out.
+
+Workers only decode: resizing and what follows is the network's first step, on its device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clis_core.batch import Batch, RawImage, Target, fit_size
+from clis_core.config.data import DataConfig, RepeatFactor
+from clis_core.data.augment import draw, place_boxes
+from clis_core.data.decode import read_image
+from clis_core.data.layout import Split
+from clis_core.data.sampling import ImageOrder, repeat_factors
+from clis_core.data.workers import load_batches
+
+
+class TrainingLoader:
+    """The batches of steps ``start_step`` to ``stop_step - 1``, functions of seed and step alone.
+
+    So they are the same for any number of workers, and a resumed run sees what it would have seen.
+
+    Args:
+        split: the training images.
+        data: sampler, sizes, flip, workers, ...
+        batch: images a step.
+        seed: the run's.
+        start_step: first step.
+        stop_step: the step before which it ends.
+        pin: put pixels into page-locked memory, so that they are copied to a GPU while it works.
+
+    Raises:
+        DataError: (while iterating) an image cannot be read, or a worker died.
+    """
+
+    def __init__(  # noqa: PLR0917
+        self,
+        split: Split,
+        data: DataConfig,
+        batch: int,
+        seed: int,
+        start_step: int,
+        stop_step: int,
+        *,
+        pin: bool = False,
+    ) -> None:
+        self._load = _TrainingImages(split, data, seed)
+        self._order = _image_order(split, data, batch, seed)
+        self._steps = range(start_step, stop_step)
+        self._workers = data.workers
+        self._largest = batch * _largest(split)
+        self._pin = pin
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = map(self._order.images, self._steps)
+        for images, samples in load_batches(
+            self._load, batches, workers=self._workers, largest=self._largest, pin=self._pin
+        ):
+            yield Batch(
+                images=[RawImage(i, s.size, s.flip) for i, s in zip(images, samples, strict=True)],
+                targets=[Target(torch.from_numpy(s.boxes), torch.from_numpy(s.labels)) for s in samples],
+                names=[s.name for s in samples],
+            )
+
+
+class EvalLoader:
+    """Every image of a split once, in the order of its table: pairs of indices and images.
+
+    Args:
+        split: the images.
+        batch: images at a time; the last batch may be smaller.
+        workers: processes that decode; 0 decodes in this one.
+        exif: turn images upright.
+        at_least: decode large JPEGs at 1/2, 1/4 or 1/8 as long as the short side keeps this many pixels.
+            Detections are then in pixels of the smaller image; the table has the true size.
+        pin: put pixels into page-locked memory.
+
+    Yields:
+        (indices into the table, images uint8 ``[3, h, w]``, channels last in memory).
+
+    Raises:
+        DataError: (while iterating) an image cannot be read, or a worker died.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch: int,
+        workers: int,
+        exif: bool = True,
+        at_least: int | None = None,
+        *,
+        pin: bool = False,
+    ) -> None:
+        count = len(split.table)
+        self._load = _EvalImages(split, exif, at_least)
+        self._batches = [list(range(i, min(i + batch, count))) for i in range(0, count, batch)]
+        self._workers = workers
+        self._largest = batch * _largest(split)
+        self._pin = pin
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[list[int], list[Tensor]]]:
+        for images, indices in load_batches(
+            self._load, self._batches, workers=self._workers, largest=self._largest, pin=self._pin
+        ):
+            yield indices, images
+
+
+@dataclass
+class _Sample:
+    """What belongs to a training image beside its pixels; see `RawImage` and `Target`."""
+
+    size: tuple[int, int]
+    flip: bool
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    name: str
+
+
+class _TrainingImages:
+    """(image, place in the stream) pairs of a step to its images and what belongs to them."""
+
+    def __init__(self, split: Split, data: DataConfig, seed: int) -> None:
+        self._split = split
+        self._data = data
+        self._seed = seed
+
+    def __call__(self, step: Sequence[tuple[int, int]]) -> Iterator[tuple[Tensor, _Sample]]:
+        return (self._sample(index, position) for index, position in step)
+
+    def _sample(self, index: int, position: int) -> tuple[Tensor, _Sample]:
+        data, table = self._data, self._split.table
+        short, flip = draw(self._seed, position, data.short_sides, data.flip)
+        height, width = table.sizes[index].tolist()
+        size = fit_size(height, width, short, data.long_side)
+        path = self._split.files.path(index)
+        pixels = read_image(path, exif=data.exif, at_least=min(size), size=(height, width))
+        boxes, labels = table.target(index)
+        boxes = place_boxes(boxes, (height, width), size, flip)
+        return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path))
+
+
+class _EvalImages:
+    """Indices of a batch to its images."""
+
+    def __init__(self, split: Split, exif: bool, at_least: int | None) -> None:
+        self._split = split
+        self._exif = exif
+        self._at_least = at_least
+
+    def __call__(self, indices: list[int]) -> Iterator[tuple[Tensor, int]]:
+        return ((self._image(index), index) for index in indices)
+
+    def _image(self, index: int) -> Tensor:
+        height, width = self._split.table.sizes[index].tolist()
+        path = self._split.files.path(index)
+        return read_image(path, exif=self._exif, at_least=self._at_least, size=(height, width))
+
+
+def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> ImageOrder:
+    table = split.table
+    wide = table.sizes[:, 1] > table.sizes[:, 0] if data.group_by_shape else None
+    if isinstance(data.sampler, RepeatFactor):
+        repeats = repeat_factors(table, data.sampler.threshold)
+        return ImageOrder(repeats, seed, data.sampler.rounding, batch, wide)
+    return ImageOrder(np.ones(len(table)), seed, "ceil", batch, wide)
+
+
+def _largest(split: Split) -> int:
+    """Bytes of the largest image."""
+    return int(split.table.sizes.astype(np.int64).prod(axis=1).max()) * 3

@@ -1,0 +1,122 @@
+"""A detector to a plain dictionary of tensors and text, and back: what every checkpoint holds at least."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from clis_core.categories import Categories
+from clis_core.config.detector import DetectorConfig
+from clis_core.detectors.build import Detector, build_detector
+from clis_core.errors import CheckpointError
+
+FORMAT = 1
+
+
+class Shipped(NamedTuple):
+    """A detector with the classes that it knows.
+
+    Attributes:
+        detector: in inference mode.
+        categories: label i is ``categories[i - 1]``.
+        step: training steps behind it.
+    """
+
+    detector: Detector
+    categories: Categories
+    step: int
+
+
+def pack(detector: Detector, state: dict[str, torch.Tensor], categories: Categories, step: int) -> dict[str, Any]:
+    """What is needed to run a detector elsewhere.
+
+    Args:
+        detector: gives the config.
+        state: its weights, or averaged ones.
+        categories: its classes.
+        step: training steps behind it.
+    """
+    return {
+        "format": FORMAT,
+        "step": step,
+        "detector_config": detector.config.model_dump_json(),
+        "categories": json.dumps(categories.to_records()),
+        "detector": state,
+    }
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A checkpoint's dictionary; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not a checkpoint of clis, or of a newer format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint.")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: not a checkpoint of clis; loading it would execute code from it.") from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint is damaged ({type(error).__name__}).",
+            hint="Use an older one of the run's checkpoints: --checkpoint FILE",
+        ) from error
+    if not isinstance(content, dict) or not {"format", "step", "detector_config", "detector"} <= content.keys():
+        raise CheckpointError(
+            f"{path}: not a checkpoint of clis.",
+            hint="To start a training from other weights, use --init FILE.",
+        )
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {content['format']}, but this clis reads {FORMAT}.",
+            hint="pip install --upgrade clis",
+        )
+    return content
+
+
+def unpack(content: dict[str, Any], path: Path, device: torch.device | str = "cpu") -> Shipped:
+    """The detector of a checkpoint, averaged weights if it has them.
+
+    Raises:
+        CheckpointError: its parts do not fit together.
+    """
+    try:
+        config = TypeAdapter(DetectorConfig).validate_json(content["detector_config"])
+        categories = Categories.from_records(json.loads(content["categories"]))
+    except (ValidationError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path}: the checkpoint's description cannot be read: {error}") from error
+    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"init": "none"})})
+    detector = build_detector(config, len(categories))
+    load_state(detector, content.get("ema") or content["detector"], path)
+    detector = detector.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Shipped(detector, categories, int(content["step"]))
+
+
+def load_detector(path: Path | str, device: torch.device | str = "cpu") -> Shipped:
+    """Read a detector from a checkpoint file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not a checkpoint of clis.
+    """
+    path = Path(path)
+    return unpack(read_checkpoint(path, device), path, device)
+
+
+def load_state(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+    """Load a module's weights strictly.
+
+    Raises:
+        CheckpointError: names or shapes do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(f"{path}: the weights do not fit the model: {first}") from error

@@ -1,0 +1,122 @@
+"""Faster R-CNN with a feature pyramid: images in, detections out.
+
+N images, R regions of the batch. Boxes are xyxy in pixels, of the resized image unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+from clis_core.batch import Detection, ImageBatch, RawImage, fit_size
+from clis_core.config.detector import FasterRCNNConfig
+from clis_core.detectors.backbones import STRIDES, build_backbone
+from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
+from clis_core.detectors.postprocess import select
+from clis_core.detectors.preprocess import Preprocess
+from clis_core.detectors.roi_heads import RegionHead
+from clis_core.detectors.roi_pool import RoiPool
+from clis_core.detectors.rpn import ProposalNetwork
+from clis_core.losses.build import build_class_loss
+
+
+class Encoder(nn.Module):
+    """Backbone and feature pyramid (Lin et al. 2017): pixels to levels.
+
+    Args:
+        config: of the detector.
+    """
+
+    def __init__(self, config: FasterRCNNConfig) -> None:
+        super().__init__()
+        self.backbone = build_backbone(config.backbone)
+        self.used = [STRIDES.index(s) for s in config.pyramid.strides]
+        self.pyramid = FeaturePyramidNetwork(
+            [self.backbone.channels[i] for i in self.used], config.pyramid.channels, extra_blocks=LastLevelMaxPool()
+        )
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """``[N, 3, H, W]`` to one map ``[N, C, H / s, W / s]`` for each stride s of the pyramid."""
+        maps = self.backbone(pixels)
+        return list(self.pyramid({str(i): maps[i] for i in self.used}).values())
+
+
+class FasterRCNN(nn.Module):
+    """Faster R-CNN (Ren et al. 2015), with CLIS's task-specialised sub-networks where the config asks for them.
+
+    Args:
+        config: its parts.
+        num_classes: C, without background.
+    """
+
+    def __init__(self, config: FasterRCNNConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = num_classes
+        pooled = config.pyramid.strides
+        self.strides = (*pooled, 2 * pooled[-1])
+        self.preprocess = Preprocess(divisor=32)
+        self.encoder = Encoder(config)
+        self.rpn = ProposalNetwork(config.rpn, config.pyramid.channels, self.strides)
+        self.pool = RoiPool(pooled, config.head.pool, config.head.sampling_ratio, config.head.level_size)
+        class_loss = build_class_loss(config.class_loss, num_classes)
+        self.head = RegionHead(config.head, config.pyramid.channels, num_classes, class_loss)
+
+    def pool_regions(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """RoI features ``[R, C, P, P]`` of N tensors of boxes, from the levels of `encoder`."""
+        return self.pool(features[:-1], boxes)  # type: ignore[no-any-return]
+
+    def forward(self, images: list[Tensor]) -> list[Detection]:
+        """Detect.
+
+        Args:
+            images: uint8 ``[3, h, w]`` each, RGB, of any size.
+
+        Returns:
+            One `Detection` for each image, boxes in pixels of the image as it was handed in.
+        """
+        short, long = self.config.short_side, self.config.long_side
+        raw = [RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images]
+        batch = self.preprocess(raw)
+        found = self.detect(batch)
+        return [_unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
+
+    def detect(self, batch: ImageBatch) -> list[Detection]:
+        """Detections in the frame of the resized images."""
+        features = self.encoder(batch.pixels)
+        rpn = self.config.rpn
+        proposals = self.rpn.propose(
+            self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals
+        )
+        embedded = self.head.embed(self.pool_regions(features, proposals))
+        scores = self.head.scores(embedded)  # [R, C]
+        counts = [len(p) for p in proposals]
+        post = self.config.postprocess
+        detections = []
+        for size, boxes, image_scores, loc in zip(
+            batch.sizes, proposals, scores.split(counts), embedded.loc.split(counts), strict=True
+        ):
+
+            def boxes_of(
+                regions: Tensor, labels: Tensor, size: tuple[int, int] = size, boxes: Tensor = boxes, loc: Tensor = loc
+            ) -> Tensor:
+                offsets = self.head.offsets(loc[regions], labels).float()
+                return clip(decode(offsets, boxes[regions], ROI_WEIGHTS), size)
+
+            detections.append(
+                select(
+                    image_scores,
+                    boxes_of,
+                    score_threshold=post.score_threshold,
+                    nms_iou=post.nms_iou,
+                    detections=post.detections,
+                )
+            )
+        return detections
+
+
+def _unscale(found: Detection, original: tuple[int, int], resized: tuple[int, int]) -> Detection:
+    ratio = (original[1] / resized[1], original[0] / resized[0])
+    scale = torch.tensor([*ratio, *ratio], dtype=torch.float32, device=found.boxes.device)
+    return found._replace(boxes=clip(found.boxes * scale, original))

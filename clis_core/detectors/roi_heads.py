@@ -1,0 +1,80 @@
+"""The second stage: pooled region features in, class logits, box offsets and objectness out.
+
+R regions, C classes, D = head width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
+
+from clis_core.config.detector import HeadConfig
+from clis_core.losses.build import ClassLoss
+
+
+class Embedded(NamedTuple):
+    """A region as the sub-networks see it; both are the same tensor where the 2fc is shared.
+
+    Attributes:
+        cls: ``[R, D]``, output of the 2fc of (instance) classification.
+        loc: ``[R, D]``, output of the 2fc of localisation.
+    """
+
+    cls: Tensor
+    loc: Tensor
+
+
+class RegionHead(nn.Module):
+    """The sub-networks of CLIS, sec. III-B1, or the ordinary shared 2fc.
+
+    Args:
+        config: which parts there are.
+        channels: channels of the pooled features.
+        num_classes: C.
+        class_loss: gives the number of class logits and their activation.
+    """
+
+    def __init__(self, config: HeadConfig, channels: int, num_classes: int, class_loss: ClassLoss) -> None:
+        super().__init__()
+        self.class_agnostic = config.class_agnostic
+        self.class_loss = class_loss
+        inputs = channels * config.pool**2
+        self.cls_2fc = TwoMLPHead(inputs, config.width)
+        self.loc_2fc = TwoMLPHead(inputs, config.width) if config.specialised else None
+        self.fc_cls = nn.Linear(config.width, class_loss.num_logits)
+        self.fc_reg = nn.Linear(config.width, 4 * (1 if config.class_agnostic else num_classes))
+        self.fc_obj = nn.Linear(config.width, 1) if config.objectness else None
+        nn.init.normal_(self.fc_cls.weight, std=0.01)
+        nn.init.zeros_(self.fc_cls.bias)
+        nn.init.normal_(self.fc_reg.weight, std=0.001)
+        nn.init.zeros_(self.fc_reg.bias)
+        if self.fc_obj is not None:
+            nn.init.normal_(self.fc_obj.weight, std=0.01)
+            nn.init.zeros_(self.fc_obj.bias)
+
+    def embed(self, pooled: Tensor) -> Embedded:
+        """Pooled features ``[R, channels, P, P]`` through the 2fc of each side."""
+        cls = self.cls_2fc(pooled)  # [R, D]
+        return Embedded(cls, cls if self.loc_2fc is None else self.loc_2fc(pooled))
+
+    def offsets(self, loc: Tensor, labels: Tensor) -> Tensor:
+        """Box offsets ``[R, 4]`` of regions ``loc`` ``[R, D]`` for one class each, ``labels`` int64 ``[R]``, 1..C.
+
+        Only the rows of the regression that are asked for are computed: of R x C offsets all but R would be thrown
+        away.
+        """
+        if self.class_agnostic:
+            return self.fc_reg(loc)  # type: ignore[no-any-return]
+        weight = self.fc_reg.weight.view(-1, 4, self.fc_reg.in_features)[labels - 1]  # [R, 4, D]
+        bias = self.fc_reg.bias.view(-1, 4)[labels - 1]
+        return torch.bmm(weight.to(loc.dtype), loc[:, :, None])[:, :, 0] + bias.to(loc.dtype)
+
+    def scores(self, embedded: Embedded) -> Tensor:
+        """Scores ``[R, C]``: class probability, times sigmoid(objectness) where there is one (CLIS, sec. III-B5)."""
+        scores = self.class_loss.scores(self.fc_cls(embedded.cls))
+        if self.fc_obj is not None:
+            scores = scores * self.fc_obj(embedded.loc).float().sigmoid()
+        return scores

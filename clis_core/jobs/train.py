@@ -1,0 +1,158 @@
+"""`clis train`: a config in, a run folder with checkpoints, log and metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from clis_core.categories import Categories
+from clis_core.config.load import save_config
+from clis_core.config.run import RunConfig
+from clis_core.data.layout import Split, check_splits, open_split
+from clis_core.data.loader import TrainingLoader
+from clis_core.detectors.build import Detector, build_detector
+from clis_core.errors import ConfigError, DataError
+from clis_core.jobs.device import open_device
+from clis_core.jobs.evaluate import measure
+from clis_core.methods.build import build_method
+from clis_core.report import JsonLinesReporter, Reporter
+from clis_core.training.checkpoint import TrainState, restore
+from clis_core.training.ema import Averaged
+from clis_core.training.loop import Evaluate, train_loop
+from clis_core.training.optim import build_optimiser, scaled_rate
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves.
+
+    Attributes:
+        run: the run folder.
+        metrics: percent points by name, of the last evaluation; None where nothing was evaluated.
+        step: steps done.
+    """
+
+    run: Path
+    metrics: Mapping[str, float | None] | None
+    step: int
+
+
+def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Reporter) -> TrainResult:
+    """Train a detector.
+
+    Args:
+        config: the whole run.
+        out: run folder; gets config.toml, log.jsonl, checkpoints/, best.pt and eval-val/.
+        resume: go on from the newest checkpoint in ``out``, if there is one.
+        reporter: gets messages, progress and records.
+
+    Raises:
+        ConfigError: settings that do not fit together or this machine.
+        DataError: the data set cannot be used.
+        CheckpointError: weights that cannot be read, or a checkpoint that cannot be written.
+        TrainingDiverged: a loss that is not finite.
+        Interrupted: SIGINT or SIGTERM; the state was saved.
+    """
+    device = open_device(config.device)
+    if config.train.amp == "fp16" and device.type != "cuda":
+        raise ConfigError("train.amp = 'fp16' needs a GPU.", hint="--set train.amp=bf16, or off")
+    cache = out.parent / ".cache"
+    data = open_split(config.data, "train", cache)
+    if not len(data.table.boxes):
+        raise DataError(f"{data.table.path}: not a single usable box to learn from.")
+    val = _open_val(config, data, cache)
+    categories = data.table.categories
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(config, out / "config.toml")
+    log = JsonLinesReporter(out / "log.jsonl", reporter)
+    _say(log, config, data, val, device)
+
+    state = _build(config, len(categories), device, resume=resume)
+    if resume:
+        path = restore(out, state, log)
+        log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
+    loader = TrainingLoader(
+        data, config.data, config.train.batch, config.seed, state.step, config.train.iterations
+    )
+    metrics = train_loop(
+        state,
+        loader,
+        config.train,
+        seed=config.seed,
+        run=out,
+        categories=categories,
+        reporter=log,
+        evaluate=_evaluator(config, categories, val, out, log) if val else None,
+    )
+    return TrainResult(out, metrics, state.step)
+
+
+def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
+    if not (config.train.eval_at_end or config.train.eval_every):
+        return None
+    val = open_split(config.data, "val", cache)
+    check_splits(data, val)
+    return val
+
+
+def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume: bool) -> TrainState:
+    """Model, method and optimiser; first weights are not read where a checkpoint follows."""
+    torch.manual_seed(config.seed)
+    detector = build_detector(config.detector, num_classes)
+    detector = detector.to(device=device)
+    if config.train.channels_last:
+        detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.train.compile:
+        detector.encoder.compile(dynamic=True)
+    method = build_method(config.method, detector)
+    return TrainState(
+        method=method,
+        optimiser=build_optimiser(method, config.train),
+        scaler=torch.amp.GradScaler(device.type, enabled=config.train.amp == "fp16"),
+        averaged=Averaged(detector, config.train.ema) if config.train.ema else None,
+    )
+
+
+def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path, log: Reporter) -> Evaluate:
+    def evaluate(
+        detector: Detector, step: int, stopping: Callable[[], str | None]
+    ) -> Mapping[str, float | None] | None:
+        metrics = measure(
+            detector,
+            categories,
+            val,
+            config.eval,
+            config.data.workers,
+            config.data.exif,
+            out / "eval-val",
+            step=step,
+            save_json=False,
+            reporter=log,
+            stopping=stopping,
+        )
+        return metrics.values if metrics else None
+
+    return evaluate
+
+
+def _say(log: Reporter, config: RunConfig, data: Split, val: Split | None, device: torch.device) -> None:
+    table, train = data.table, config.train
+    groups = {g: len(table.categories.labels_in_group(g)) for g in ("r", "c", "f")}
+    log.info(
+        f"Train on {len(table)} images with {len(table.boxes)} boxes of {len(table.categories)} classes "
+        f"({groups['r']} rare, {groups['c']} common, {groups['f']} frequent): {table.path}"
+    )
+    if any(table.dropped):
+        log.warn(
+            f"Left out of training: {table.dropped.degenerate} boxes without area inside their image, "
+            f"{table.dropped.crowd} crowd boxes."
+        )
+    if val:
+        log.info(f"Evaluate on {len(val.table)} images: {val.table.path}")
+    log.info(
+        f"Learning rate {scaled_rate(train):g} = {train.lr:g} x {train.batch}/{train.lr_batch} "
+        f"(linear in the batch of {train.batch}); {train.iterations} steps on {device}."
+    )

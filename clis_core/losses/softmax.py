@@ -1,0 +1,28 @@
+"""Class logits and labels in, softmax cross entropy out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+class SoftmaxCrossEntropy(nn.Module):
+    """Softmax over background and C classes; column 0 is background.
+
+    Args:
+        num_classes: C.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_logits = num_classes + 1
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of ``[N, C + 1]`` logits and int64 ``[N]`` labels (0 is background); 0 for N = 0."""
+        if not len(labels):
+            return logits.sum() * 0.0
+        return F.cross_entropy(logits.float(), labels)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """``[N, C + 1]`` logits to the probabilities ``[N, C]`` of the classes 1..C."""
+        return logits.float().softmax(dim=1)[:, 1:]

@@ -1,0 +1,66 @@
+"""Which boxes teach which anchors and proposals: overlaps in, matched indices and a random sample out.
+
+M ground-truth boxes, A anchors or proposals. Boxes are xyxy in pixels of the resized image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+BACKGROUND = -1
+IGNORED = -2
+
+
+@torch.no_grad()
+def match(
+    truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float, *, best_anchor: bool
+) -> Tensor:
+    """Match boxes to the ground truth by their overlap (Ren et al. 2015, sec. 3.1.2).
+
+    Args:
+        truth: ground-truth boxes ``[M, 4]``.
+        boxes: ``[A, 4]``.
+        positive_iou: from this IoU on, a box belongs to the ground truth that it overlaps most.
+        negative_iou: below this it is background; between the two it is ignored.
+        best_anchor: whether a ground truth also takes the boxes that overlap it most of all boxes, however little.
+
+    Returns:
+        int64 ``[A]``: index of the ground truth, or BACKGROUND, or IGNORED.
+    """
+    if not len(truth):
+        return torch.full((len(boxes),), BACKGROUND, device=boxes.device)
+    iou = box_iou(truth, boxes)  # [M, A]
+    value, index = iou.max(dim=0)
+    matched = torch.where(value >= positive_iou, index, IGNORED)
+    matched[value < negative_iou] = BACKGROUND
+    if best_anchor:
+        best = iou.max(dim=1).values
+        taken = ((iou == best[:, None]) & (best[:, None] > 0)).nonzero()[:, 1]
+        matched[taken] = index[taken]
+    return matched
+
+
+@torch.no_grad()
+def sample(matched: Tensor, count: int, positive_fraction: float) -> tuple[Tensor, Tensor]:
+    """Draw a balanced sample of matched boxes, without replacement.
+
+    Args:
+        matched: int64 ``[A]`` of `match`.
+        count: how many to draw at most.
+        positive_fraction: how many of them may be objects; background fills the rest.
+
+    Returns:
+        Indices of the drawn objects and of the drawn background, int64 each.
+    """
+    objects = (matched >= 0).nonzero()[:, 0]
+    background = (matched == BACKGROUND).nonzero()[:, 0]
+    objects = _draw(objects, int(count * positive_fraction))
+    return objects, _draw(background, count - len(objects))
+
+
+def _draw(index: Tensor, count: int) -> Tensor:
+    if len(index) <= count:
+        return index
+    return index[torch.randperm(len(index), device=index.device)[:count]]

@@ -1,0 +1,121 @@
+"""The losses of Faster R-CNN: feature maps and boxes in, L_rpn, L_incls, L_loc and L_obj out (CLIS, eq. 2).
+
+N images, A anchors of an image, S sampled anchors or regions, M boxes of an image. Boxes are xyxy in pixels of the
+resized image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from clis_core.batch import ImageBatch, Losses, Target
+from clis_core.config.method import RoiTraining, RpnTraining
+from clis_core.detectors.boxcoding import ROI_WEIGHTS, RPN_WEIGHTS, encode
+from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.detectors.rpn import RpnOutput
+from clis_core.methods.assign import match, sample
+
+
+def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) -> Losses:
+    """L_rpn: binary cross entropy of sampled anchors, smooth L1 of the objects among them.
+
+    Args:
+        output: of the proposal network.
+        targets: N targets.
+        config: matching and sampling.
+
+    Returns:
+        ``rpn_objectness`` and ``rpn_box``, each divided by the number of sampled anchors of the batch.
+    """
+    logits, wanted, offsets, goals = [], [], [], []
+    for image, target in enumerate(targets):
+        matched = match(target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True)
+        objects, background = sample(matched, config.samples, config.positive_fraction)
+        index = torch.cat((objects, background))
+        logits.append(output.logits[image, index])
+        wanted.append(torch.arange(len(index), device=index.device) < len(objects))
+        offsets.append(output.offsets[image, objects])
+        goals.append(encode(target.boxes[matched[objects]], output.anchors[objects], RPN_WEIGHTS))
+    all_logits = torch.cat(logits).float()
+    count = max(1, len(all_logits))
+    objectness = F.binary_cross_entropy_with_logits(all_logits, torch.cat(wanted).to(all_logits), reduction="sum")
+    box = F.smooth_l1_loss(torch.cat(offsets).float(), torch.cat(goals), beta=config.beta, reduction="sum")
+    return {"rpn_objectness": objectness / count, "rpn_box": box / count}
+
+
+@torch.no_grad()
+def sample_regions(
+    proposals: list[Tensor], targets: list[Target], config: RoiTraining
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Choose the regions of each image that the second stage learns from; the boxes themselves are proposals too.
+
+    Returns:
+        Per image: regions ``[S, 4]``; labels int64 ``[S]``, 0 for background, objects first; the matched boxes
+        ``[S_objects, 4]`` of the objects.
+    """
+    regions, labels, boxes = [], [], []
+    for candidates, target in zip(proposals, targets, strict=True):
+        candidates = torch.cat((candidates, target.boxes))
+        matched = match(target.boxes, candidates, config.positive_iou, config.positive_iou, best_anchor=False)
+        objects, background = sample(matched, config.samples, config.positive_fraction)
+        regions.append(candidates[torch.cat((objects, background))])
+        labels.append(torch.cat((target.labels[matched[objects]], torch.zeros_like(background))))
+        boxes.append(target.boxes[matched[objects]])
+    return regions, labels, boxes
+
+
+def region_losses(
+    detector: FasterRCNN, features: list[Tensor], proposals: list[Tensor], targets: list[Target], config: RoiTraining
+) -> Losses:
+    """L_incls, L_loc and, where the head has an objectness output, L_obj.
+
+    Returns:
+        ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions) and
+        ``objectness`` (mean over the regions).
+    """
+    regions, labels, boxes = sample_regions(proposals, targets, config)
+    head = detector.head
+    embedded = head.embed(detector.pool_regions(features, regions))
+    label = torch.cat(labels)  # [S]
+    objects = (label > 0).nonzero()[:, 0]
+    goals = encode(torch.cat(boxes), torch.cat(regions)[objects], ROI_WEIGHTS)
+    offsets = head.offsets(embedded.loc[objects], label[objects]).float()
+    box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / max(1, len(label))
+    losses = {
+        "class": head.class_loss(head.fc_cls(embedded.cls), label),
+        "box": config.box_weight * box,
+    }
+    if head.fc_obj is not None:
+        logits = head.fc_obj(embedded.loc)[:, 0].float()
+        wanted = (label > 0).to(logits)
+        objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / max(1, len(label))
+        losses["objectness"] = config.objectness_weight * objectness
+    return losses
+
+
+def detection_losses(
+    detector: FasterRCNN,
+    images: ImageBatch,
+    features: list[Tensor],
+    targets: list[Target],
+    rpn: RpnTraining,
+    roi: RoiTraining,
+) -> Losses:
+    """L_d of CLIS, eq. 2: all losses that boxes alone give.
+
+    Args:
+        detector: what is taught.
+        images: the batch.
+        features: its pyramid levels.
+        targets: N targets.
+        rpn: how the proposal network is taught.
+        roi: how the second stage is taught.
+    """
+    output = detector.rpn(images.pixels, features)
+    proposals = detector.rpn.propose(output, images.sizes, rpn.before_nms, rpn.proposals)
+    return {
+        **rpn_losses(output, targets, rpn),
+        **region_losses(detector, features, proposals, targets, roi),
+    }

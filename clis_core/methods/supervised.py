@@ -1,0 +1,35 @@
+"""Learning from boxes alone: the ordinary training of a detector."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from clis_core.batch import Batch, Losses
+from clis_core.config.method import SupervisedConfig
+from clis_core.detectors.build import Detector
+from clis_core.methods.detection_losses import detection_losses
+
+
+class Supervised(nn.Module):
+    """The detection loss L_d of CLIS, eq. 2, without image-level data.
+
+    Args:
+        detector: what is taught.
+        config: matching, sampling and weights.
+    """
+
+    def __init__(self, detector: Detector, config: SupervisedConfig) -> None:
+        super().__init__()
+        self.detector = detector
+        self.config = config
+
+    def forward(self, batch: Batch) -> Losses:
+        """The weighted losses of one batch; the same keys whatever the batch holds."""
+        images = self.detector.preprocess(batch.images)
+        features = self.detector.encoder(images.pixels)
+        return detection_losses(
+            self.detector, images, features, batch.targets, self.config.rpn, self.config.roi
+        )
+
+    def after_step(self) -> None:
+        """Nothing to keep up beside the weights."""
