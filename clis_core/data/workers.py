@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
@@ -135,17 +137,17 @@ class _Batches(Dataset[Any], Generic[B, R]):
     def _pack(self, slot: int | None, batch: B) -> _Packed[R]:
         shapes, rest = [], []
 
-        def parts() -> Iterator[Tensor]:
+        def parts() -> Iterator[NDArray[np.uint8]]:
             # One at a time: the next image is decoded into memory that is still in the processor's cache.
             for image, belongs in self._load(batch):
                 shapes.append((image.shape[1], image.shape[2]))
                 rest.append(belongs)
-                yield image.permute(1, 2, 0).reshape(-1)
+                yield image.permute(1, 2, 0).numpy().reshape(-1)
 
         if slot is not None and self._slots is not None:
             self._slots.write(slot, parts())
             return _Packed(slot, None, shapes, rest)
-        return _Packed(None, torch.cat(list(parts())), shapes, rest)
+        return _Packed(None, torch.from_numpy(np.concatenate(list(parts()))), shapes, rest)
 
 
 class _WithSlots(Generic[B]):

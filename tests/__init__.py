@@ -1,0 +1,1 @@
+"""Tests, and the drawn data sets that they use."""
