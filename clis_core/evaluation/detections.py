@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,11 @@ from clis_core.files import replacing
 SUFFIX = ".npz"
 FORMAT = "clis-detections"
 VERSION = 1
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise for a damaged file, by where the damage is."""
 _ARRAYS = ("image_ids", "category_ids", "boxes", "scores", "sizes")
 
 
@@ -109,16 +115,7 @@ class Detections:
             return cls(**arrays, source=str(path), meta=header["meta"])
         except FileNotFoundError as error:
             raise DataError(f"There is no file {path}.", hint="Check the path.") from error
-        # A damaged zip fails in many ways, by where the damage is.
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except _DAMAGE as error:
             raise DataError(f"{path} is no whole file of detections: {error}.", hint=hint) from error
 
 
