@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_world import as_records, coco_truth, odd_detections, write
 
 from clis_core.evaluation.detections import DetectionBuilder
 from clis_core.evaluation.evaluate import evaluate
 from clis_core.evaluation.metrics import Engine
+from tests.evaluation.odd_world import as_records, coco_truth, odd_detections, write
 
 ENGINES: list[Engine] = ["pycocotools", "hotcoco"]
 OFFICIAL = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR@1", "AR@10", "AR@100"]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_world import as_records, odd_detections, write
 
 from clis_core.errors import DataError
 from clis_core.evaluation import results_json
 from clis_core.evaluation.detections import DetectionBuilder, Detections
 from clis_core.evaluation.results_json import from_coco_json, read_detections, to_coco_json
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
+from tests.evaluation.odd_world import as_records, odd_detections, write
 
 GOOD = {"image_id": 3, "category_id": 1, "bbox": [1.5, 2, 3, 4], "score": 0.5}
 

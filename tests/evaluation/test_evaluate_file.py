@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_world import OFFICIAL_SAMPLE, coco_truth, odd_detections, write
 
 from clis_core.errors import DataError
 from clis_core.evaluation.groups import groups_of_training_set
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.jobs.evaluate_file import evaluate_file
 from clis_core.report import SilentReporter
+from tests.evaluation.odd_world import OFFICIAL_SAMPLE, coco_truth, odd_detections, write
 
 
 class Listener(SilentReporter):

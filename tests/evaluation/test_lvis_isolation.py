@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_world import coco_truth, odd_detections, write
 
 from clis_core.evaluation.evaluate import ENGINES, evaluate
 from clis_core.evaluation.lvis import numpy_with_float
 from clis_core.jobs.bench.lvis_eval import run, synthetic_truth
+from tests.evaluation.odd_world import coco_truth, odd_detections, write
 
 
 def test_numpy_is_itself_again(tmp_path: Path) -> None:

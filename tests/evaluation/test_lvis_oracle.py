@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_world import as_records, odd_detections, write
 
 from clis_core.evaluation.evaluate import evaluate
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
+from tests.evaluation.odd_world import as_records, odd_detections, write
 
 Record = dict[str, Any]
 ANY_SIZE = (0.0, 1e10)

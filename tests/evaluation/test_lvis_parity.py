@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_world import OFFICIAL_SAMPLE, as_records, odd_detections, official_lvis, write
 
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.evaluate import evaluate
 from clis_core.evaluation.metrics import Engine, Metrics
 from clis_core.evaluation.results_json import read_detections, to_coco_json
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
+from tests.evaluation.odd_world import OFFICIAL_SAMPLE, as_records, odd_detections, official_lvis, write
 
 ENGINES: list[Engine] = ["hotcoco", "lvis"]
 NAMES = [

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_world import coco_truth, odd_detections, write
 
 from clis_core.errors import ConfigError, DataError
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.evaluate import evaluate
 from clis_core.jobs.bench.lvis_eval import synthetic_detections, synthetic_truth
+from tests.evaluation.odd_world import coco_truth, odd_detections, write
 
 Truth = dict[str, Any]
 
