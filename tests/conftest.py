@@ -1,4 +1,4 @@
-"""What every test starts from: unchanged random state, drawn data sets, shared photographs if there are any."""
+"""What every test starts from: restored random state, drawn data sets, shared photographs if they exist."""
 
 from __future__ import annotations
 

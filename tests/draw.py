@@ -46,7 +46,7 @@ def draw_lvis(
     """
     rng = np.random.default_rng(seed)
     ids = [3 + 5 * i + i * i % 4 for i in range(classes)]
-    tail = 1 / np.arange(1, classes + 1) ** 2
+    tail = 1 / np.arange(1, classes + 1) ** 2.5
     number = 1
     splits = []
     for split, count, weights in (("train", train, tail), ("val", val, np.ones(classes))):

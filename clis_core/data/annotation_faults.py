@@ -10,6 +10,14 @@ from msgspec import Raw, Struct
 
 from clis_core.errors import DataError
 
+_SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
+
+
+class _Known(Struct):
+    """What can be told of a record whatever else it holds."""
+
+    id: Raw = Raw(b"")
+
 
 def explain(path: Path, text: memoryview, error: Exception, file_type: type[Struct]) -> DataError:
     """Say what is wrong with an annotation file, and where.
@@ -88,12 +96,14 @@ def _record(text: memoryview, reason: str) -> tuple[str, str]:
     where = at.rstrip("`")
     found = re.match(r"(images|annotations|categories)\[(\d+)\]", where)
     if found:
-        lists = msgspec.defstruct("_Lists", [(found.group(1), list[Raw])])
-        record = getattr(msgspec.json.decode(text, type=lists), found.group(1))[int(found.group(2))]
-        fields = msgspec.json.decode(record)
-        if isinstance(fields, dict) and "id" in fields:
-            kind = {"images": "image", "annotations": "annotation", "categories": "category"}[found.group(1)]
-            where += f" ({kind} {fields['id']})"
+        kind, number = found.group(1), int(found.group(2))
+        try:
+            lists = msgspec.json.decode(text, type=msgspec.defstruct("_Lists", [(kind, list[Raw])]))
+            known = bytes(msgspec.json.decode(getattr(lists, kind)[number], type=_Known).id).decode()
+        except msgspec.DecodeError:  # the record is no object, or the file is cut short further on
+            known = ""
+        if known:
+            where += f" ({_SINGULAR[kind]} {known.strip(chr(34))})"
     return where, _plain(what)
 
 

@@ -224,7 +224,7 @@ def _look_up(
         k = wrong[0]
         raise DataError(
             f"{path}: annotations[{k}] (annotation {annotations.ids[k]}) has {kind}_id {wanted[k]}, "
-            f"which no {kind} of the file has ({len(wrong)} annotations do so).",
+            f"which no {kind} of the file has ({len(wrong)} such in the file).",
             hint="Leave these annotations out, or add what they refer to.",
         )
     return index
@@ -237,7 +237,9 @@ def _categories(path: Path, records: list[_Category]) -> Categories:
             for c in records
         )
     except DataError as error:
-        raise DataError(f"{path}: {error.message}", hint=error.hint) from None
+        raise DataError(
+            f"{path}: {error.message}", hint=error.hint or "Give every category its own id."
+        ) from None
 
 
 def _names(path: Path, images: list[_Image]) -> tuple[list[str], list[str]]:

@@ -128,9 +128,10 @@ def _header(data: bytes, name: str) -> _Header:
         width, height, bits = struct.unpack(">IIB", data[16:25])
         header = _Header(height, width, "PNG", bits <= 8)
     if header is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes that the caller checks
-            image = _open(data, name)
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _open(data, name) as image,
+        ):  # of size: the caller checks
             header = _Header(image.height, image.width, image.format or "", False)
     return header
 
@@ -173,8 +174,7 @@ def _by_torchvision(data: bytes, kind: str, exif: bool) -> Tensor | None:
 
 def _by_pillow(data: bytes, name: str, exif: bool, at_least: int | None) -> tuple[Tensor, tuple[int, int]]:
     """uint8 ``[3, h, w]``, and the upright (height, width) that it has at full size."""
-    with warnings.catch_warnings(), _open(data, name) as image:
-        warnings.simplefilter("ignore")  # of metadata, and of sizes that were checked before
+    with warnings.catch_warnings(action="ignore"), _open(data, name) as image:  # of metadata, mostly
         height, width = image.height, image.width
         if at_least is not None:
             image.draft(None, (at_least, at_least))

@@ -76,7 +76,7 @@ def worker_died(error: RuntimeError) -> DataError | None:
     torch raises it wherever the main process happens to be, not only where it waits for images.
     """
     text = str(error)
-    if "DataLoader worker" not in text:
+    if "DataLoader worker (pid" not in text:
         return None
     return DataError(
         f"A process that loads images died: {text.strip().splitlines()[0]}",

@@ -1,0 +1,276 @@
+"""The loaders: the same batches for any number of workers and any start; errors reach the user whole."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clis_core.batch import Batch, fit_size
+from clis_core.config.data import DataConfig, RepeatFactor, Uniform
+from clis_core.data import workers as workers_module
+from clis_core.data.decode import read_image
+from clis_core.data.layout import Split, open_split
+from clis_core.data.loader import EvalLoader, TrainingLoader
+from clis_core.data.workers import worker_died
+from clis_core.errors import DataError
+
+
+def config(root: Path, workers: int = 0, **fields: Any) -> DataConfig:
+    fields = {"short_sides": (64, 80, 96), "long_side": 120, "sampler": RepeatFactor(threshold=0.5)} | fields
+    return DataConfig(root=root, workers=workers, **fields)
+
+
+@pytest.fixture
+def split(drawn_lvis: Path, tmp_path: Path) -> Split:
+    return open_split(DataConfig(root=drawn_lvis), "train", tmp_path / "cache")
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return (
+        a.names == b.names
+        and all(
+            torch.equal(x.pixels, y.pixels) and (x.size, x.flip) == (y.size, y.flip)
+            for x, y in zip(a.images, b.images, strict=True)
+        )
+        and all(
+            torch.equal(x.boxes, y.boxes) and torch.equal(x.labels, y.labels)
+            for x, y in zip(a.targets, b.targets, strict=True)
+        )
+    )
+
+
+def test_batches_hold_what_they_say(split: Split) -> None:
+    data = config(Path("."), short_sides=(64, 80), long_side=100)
+    names = {str(split.files.path(i)): i for i in range(len(split.files))}
+    flips, sizes = set(), set()
+    for batch in TrainingLoader(split, data, 4, 0, 0, 20):
+        assert len(batch.images) == len(batch.targets) == len(batch.names) == 4
+        for image, target, name in zip(batch.images, batch.targets, batch.names, strict=True):
+            height, width = split.table.sizes[names[name]].tolist()
+            assert torch.equal(image.pixels, read_image(Path(name)))
+            assert image.pixels.stride() == (1, 3 * width, 3)
+            assert image.size in {fit_size(height, width, short, 100) for short in (64, 80)}
+            boxes, labels = split.table.target(names[name])
+            assert target.labels.tolist() == labels.tolist()
+            assert (target.boxes.dtype, target.labels.dtype) == (torch.float32, torch.int64)
+            scale = torch.tensor([image.size[1] / width, image.size[0] / height] * 2)
+            expected = torch.from_numpy(boxes.copy()) * scale
+            if image.flip:
+                expected[:, [0, 2]] = image.size[1] - expected[:, [2, 0]]
+            assert torch.allclose(target.boxes, expected, atol=1e-3)
+            flips.add(image.flip)
+            sizes.add(image.size)
+    assert flips == {True, False}
+    assert len(sizes) == 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_same_for_any_number_of_workers(split: Split, workers: int) -> None:
+    inline = list(TrainingLoader(split, config(Path(".")), 4, 3, 0, 12))
+    # All batches are kept: none may be written over by a later one.
+    spread = list(TrainingLoader(split, config(Path("."), workers), 4, 3, 0, 12))
+    assert len(inline) == len(spread) == 12
+    assert all(same(a, b) for a, b in zip(inline, spread, strict=True))
+    assert all(image.pixels.stride(0) == 1 for batch in spread for image in batch.images)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_same_from_any_step(split: Split, workers: int) -> None:
+    whole = list(TrainingLoader(split, config(Path(".")), 4, 0, 0, 80))
+    part = TrainingLoader(split, config(Path("."), workers), 4, 0, 61, 70)
+    assert len(part) == 9
+    assert all(same(a, b) for a, b in zip(part, whole[61:70], strict=True))
+    assert all(same(a, b) for a, b in zip(part, whole[61:70], strict=True))  # and again
+
+
+def test_seeds_differ(split: Split) -> None:
+    a, b = (next(iter(TrainingLoader(split, config(Path(".")), 8, seed, 0, 1))) for seed in (0, 1))
+    assert not same(a, b)
+
+
+@pytest.mark.parametrize("how", ["no slots", "too large"])
+def test_same_without_slots(split: Split, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    if how == "no slots":
+        monkeypatch.delattr(os, "memfd_create")
+    else:
+        monkeypatch.setattr(workers_module, "_MOST", 1)
+    inline = list(TrainingLoader(split, config(Path(".")), 4, 0, 0, 6))
+    spread = list(TrainingLoader(split, config(Path("."), 1), 4, 0, 0, 6))
+    assert all(same(a, b) for a, b in zip(inline, spread, strict=True))
+
+
+def test_sampler_and_grouping_follow_the_config(split: Split) -> None:
+    def names(**fields: Any) -> list[list[str]]:
+        return [b.names for b in TrainingLoader(split, config(Path("."), **fields), 6, 0, 0, 64)]
+
+    uniform = [n for batch in names(sampler=Uniform(), group_by_shape=False) for n in batch]
+    count = len(split.table)
+    assert len(set(uniform[:count])) == count  # every image once an epoch
+    repeated = [n for batch in names(group_by_shape=False) for n in batch]
+    assert len(set(repeated[:count])) < count
+    sizes = {str(split.files.path(i)): tuple(split.table.sizes[i].tolist()) for i in range(count)}
+    mixed = [len({h < w for h, w in (sizes[n] for n in batch)}) > 1 for batch in names()]
+    assert sum(mixed) <= 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_global_random_state_is_left_alone(split: Split, workers: int) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    list(TrainingLoader(split, config(Path("."), workers), 4, 0, 0, 5))
+    list(EvalLoader(split, 4, workers))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_eval_images_in_order(split: Split, workers: int) -> None:
+    loader = EvalLoader(split, 5, workers)
+    seen = []
+    for indices, images in loader:
+        for index, image in zip(indices, images, strict=True):
+            assert torch.equal(image, read_image(split.files.path(index)))
+            assert image.stride(0) == 1
+        seen.append(indices)
+    assert len(loader) == len(seen) == 5
+    assert [i for indices in seen for i in indices] == list(range(24))
+    assert len(seen[-1]) == 4
+
+
+def photos(folder: Path) -> Split:
+    """Two photographs of 800 x 600 pixels, the second turned by EXIF, with a box each."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder.mkdir()
+    Image.new("RGB", (800, 600), "red").save(folder / "a.jpg")
+    Image.new("RGB", (800, 600), "blue").save(folder / "b.jpg", exif=exif.tobytes())
+    sizes = [(600, 800), (800, 600)]
+    images = [
+        {"id": i, "height": h, "width": w, "file_name": f"{'ab'[i]}.jpg"} for i, (h, w) in enumerate(sizes)
+    ]
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [100, 50, w / 2, h / 4]}
+        for i, (h, w) in enumerate(sizes)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
+    (folder / "train.json").write_text(json.dumps(content))
+    return open_split(DataConfig(root=folder), "train", None)
+
+
+def test_large_photos_are_decoded_no_larger_than_needed(tmp_path: Path) -> None:
+    split = photos(tmp_path / "photos")
+    data = config(Path("."), short_sides=(150,), long_side=1000, sampler=Uniform(), group_by_shape=False)
+    batch = next(iter(TrainingLoader(split, data, 2, 0, 0, 1)))
+    assert {tuple(image.pixels.shape[1:]) for image in batch.images} == {(150, 200), (200, 150)}
+    for name, image, target in zip(batch.names, batch.images, batch.targets, strict=True):
+        wide = name.endswith("a.jpg")
+        assert image.size == ((150, 200) if wide else (200, 150))
+        x = 25.0 if not image.flip else (75.0 if wide else 50.0)
+        assert target.boxes.tolist() == [[x, 12.5, x + (100 if wide else 75), 12.5 + (37.5 if wide else 50)]]
+    (_, images), *_ = EvalLoader(split, 2, 0, True, 300)
+    assert [tuple(i.shape[1:]) for i in images] == [(300, 400), (400, 300)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_exif_setting(tmp_path: Path, workers: int) -> None:
+    split = photos(tmp_path / "photos")
+    for loader in (
+        TrainingLoader(split, config(Path("."), workers, exif=False), 2, 0, 0, 64),
+        EvalLoader(split, 2, workers, False),
+    ):
+        with pytest.raises(DataError) as caught:
+            list(loader)
+        assert "b.jpg is 800 x 600 pixels, but the annotations say 600 x 800" in caught.value.message
+        assert "--set data.exif=true" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_error_in_a_worker_arrives_as_it_was(drawn_lvis: Path, tmp_path: Path, workers: int) -> None:
+    root = shutil.copytree(drawn_lvis, tmp_path / "data")
+    split = open_split(DataConfig(root=root), "train", None)
+    damaged = split.files.path(5)
+    damaged.write_bytes(damaged.read_bytes()[:700])
+    for loader in (
+        TrainingLoader(split, config(root, workers), 4, 0, 0, 64),
+        EvalLoader(split, 4, workers),
+    ):
+        with pytest.raises(DataError) as caught:
+            list(loader)
+        assert caught.value.message.startswith(f"{damaged} is damaged: ")
+        assert "Traceback" not in caught.value.message
+        assert caught.value.hint == "Replace it, or leave it out."
+        assert isinstance(caught.value, DataError)
+        assert caught.value.exit_code == 4
+
+
+def test_a_bug_in_a_worker_stays_a_bug(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("clis_core.data.loader.read_image", broken)
+    for workers in (0, 1):
+        with pytest.raises(RuntimeError, match="a bug"):
+            list(EvalLoader(split, 4, workers))
+
+
+def test_a_killed_worker_is_explained(split: Split) -> None:
+    before = set(multiprocessing.active_children())
+
+    def train() -> None:
+        for _ in TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 10_000):
+            for child in set(multiprocessing.active_children()) - before:
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    # torch may notice while it waits for images, or interrupt whatever runs then.
+    with pytest.raises((DataError, RuntimeError)) as caught:
+        train()
+    error = caught.value
+    if not isinstance(error, DataError):
+        assert isinstance(error, RuntimeError)
+        died = worker_died(error)
+        assert died is not None
+        error = died
+    assert "died" in error.message
+    assert "--set data.workers=0" in (error.hint or "")
+    assert worker_died(RuntimeError("CUDA out of memory")) is None
+    assert worker_died(RuntimeError("Caught RuntimeError in DataLoader worker process 0.")) is None
+
+
+def test_interrupts_do_not_reach_workers(split: Split) -> None:
+    before = set(multiprocessing.active_children())
+    count = 0
+    for _ in TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 40):
+        if count == 3:
+            for child in set(multiprocessing.active_children()) - before:
+                os.kill(child.pid or 0, signal.SIGINT)
+        count += 1
+    assert count == 40
+
+
+def test_workers_end_with_the_loop(split: Split) -> None:
+    before = set(multiprocessing.active_children())
+    for _ in TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 10_000):
+        assert len(set(multiprocessing.active_children()) - before) == 2
+        break
+    deadline = time.monotonic() + 10
+    while set(multiprocessing.active_children()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not set(multiprocessing.active_children()) - before
+
+
+def test_what_workers_get_is_small(split: Split) -> None:
+    loader = TrainingLoader(split, config(Path(".")), 4, 0, 0, 10)
+    assert b".jpg" not in pickle.dumps(loader._load)
