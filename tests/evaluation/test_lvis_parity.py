@@ -125,6 +125,21 @@ def test_categories_that_the_file_lacks_take_up_places(tmp_path: Path, engine: E
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_lists_that_name_present_unknown_and_repeated_classes(tmp_path: Path, engine: Engine) -> None:
+    truth = synthetic_truth(12, 20, 31)
+    for image in truth["images"]:
+        present = [b["category_id"] for b in truth["annotations"] if b["image_id"] == image["id"]]
+        image["neg_category_ids"] = [999_999, 0, *image["neg_category_ids"] * 2, *present]
+        image["not_exhaustive_category_ids"] += [999_999, *image["neg_category_ids"][2:4]]
+    truth["images"][0].update(neg_category_ids=[], not_exhaustive_category_ids=[])
+    truth["images"].reverse()
+    truth["categories"].reverse()
+    gt = write(tmp_path, truth)
+    detections = odd_detections(truth, 80, 31)
+    assert_same(evaluate(gt, detections, engine=engine), official_lvis(gt, as_records(detections)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_order_of_equal_scores_is_kept(tmp_path: Path, engine: Engine) -> None:
     truth = synthetic_truth(5, 12, 7)
     gt = write(tmp_path, truth)
