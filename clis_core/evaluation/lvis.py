@@ -104,13 +104,8 @@ def _judged(truth: GroundTruth, detections: Detections) -> NDArray[np.bool_]:
 
     absent = [category for ids in truth.negatives for category in ids or ()]
     owner = np.repeat(truth.image_ids, [len(ids or ()) for ids in truth.negatives])
-    real = truth.areas > 0
-    pairs = np.concatenate(
-        [
-            pair(truth.box_image_ids[real], truth.box_category_ids[real]),
-            pair(owner, np.array(absent, dtype=np.int64)),
-        ]
-    )
+    present = pair(truth.box_image_ids, truth.box_category_ids)
+    pairs = np.concatenate([present, pair(owner, np.array(absent, dtype=np.int64))])
     return np.isin(pair(detections.image_ids, detections.category_ids), pairs[pairs >= 0])
 
 
