@@ -60,6 +60,6 @@ class DataConfig(Frozen):
     @field_validator("short_sides")
     @classmethod
     def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or min(value) < 32 or max(value) > 8192:  # noqa: PLR2004
+        if not value or min(value) < 32 or max(value) > 8192:
             raise ValueError("needs at least one length of 32 to 8192 pixels")
         return value

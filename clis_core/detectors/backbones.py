@@ -90,8 +90,10 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
     if config.name.startswith("timm/"):
         return _build_timm(config)
     if config.init == "timm":
-        raise ConfigError(f"detector.backbone.init = 'timm' does not fit {config.name}, which is torchvision's.",
-                          hint="--init torchvision")
+        raise ConfigError(
+            f"detector.backbone.init = 'timm' does not fit {config.name}, which is torchvision's.",
+            hint="--init torchvision",
+        )
     weights = "DEFAULT" if config.name.startswith("mobilenet") else "IMAGENET1K_V1"
     if config.init == "torchvision":
         network = _download(lambda: torchvision.models.get_model(config.name, weights=weights), config.name)
@@ -100,7 +102,11 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
         if config.init != "none":
             load_backbone_state(network, read_state(Path(config.init)), config.init)
     fold_norms(network, affine=config.norm == "affine")
-    stages = _resnet_stages(network) if config.name.startswith("resnet") else _mobilenet_stages(network, config.name)
+    stages = (
+        _resnet_stages(network)
+        if config.name.startswith("resnet")
+        else _mobilenet_stages(network, config.name)
+    )
     for stage in stages[: config.frozen_stages]:
         freeze(stage)
     return Backbone(stages, _CHANNELS[config.name])
@@ -122,11 +128,14 @@ def _build_timm(config: BackboneConfig) -> TimmBackbone:
     try:
         import timm
     except ImportError as error:
-        raise ConfigError(f"detector.backbone.name = {config.name!r} needs timm.",
-                          hint="pip install 'clis[timm]'") from error
+        raise ConfigError(
+            f"detector.backbone.name = {config.name!r} needs timm.", hint="pip install 'clis[timm]'"
+        ) from error
     if config.init == "torchvision":
-        raise ConfigError(f"torchvision has no weights of {config.name}.",
-                          hint="--init timm (downloads timm's weights), --init none, or --init FILE")
+        raise ConfigError(
+            f"torchvision has no weights of {config.name}.",
+            hint="--init timm (downloads timm's weights), --init none, or --init FILE",
+        )
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         raise ConfigError(f"timm has no model {name!r}.", hint=f"Close names: {', '.join(close) or 'none'}")
@@ -136,14 +145,18 @@ def _build_timm(config: BackboneConfig) -> TimmBackbone:
         return timm.create_model(name, features_only=True, **options)
 
     try:
-        network = _download(lambda: create(pretrained=True), name) if pretrained else create(pretrained=False)
+        network: Any = _download(lambda: create(pretrained=True), name) if pretrained else create(pretrained=False)
     except (RuntimeError, AttributeError, NotImplementedError, AssertionError, TypeError) as error:
-        raise ConfigError(f"timm's {name} gives no feature pyramid: {error}",
-                          hint="Take a model with feature maps of stride 4, 8, 16, 32, such as timm/resnet26.") from error
+        raise ConfigError(
+            f"timm's {name} gives no feature pyramid: {error}",
+            hint="Take a model with feature maps of stride 4, 8, 16, 32, such as timm/resnet26.",
+        ) from error
     reductions = list(network.feature_info.reduction())
     if reductions[-len(STRIDES) :] != list(STRIDES):
-        raise ConfigError(f"timm's {name} has feature maps of stride {reductions}; 4, 8, 16, 32 are needed.",
-                          hint="Take a model with a feature pyramid, such as timm/resnet26.")
+        raise ConfigError(
+            f"timm's {name} has feature maps of stride {reductions}; 4, 8, 16, 32 are needed.",
+            hint="Take a model with a feature pyramid, such as timm/resnet26.",
+        )
     if config.init not in ("timm", "none"):
         load_backbone_state(network, read_state(Path(config.init)), config.init)
     fold_norms(network, affine=config.norm == "affine")
@@ -157,8 +170,10 @@ def _freeze_timm(network: Any, config: BackboneConfig) -> None:
     last = modules[min(config.frozen_stages, len(STRIDES)) - 1].replace(".", "_")
     children = dict(network.named_children())
     if last not in children:
-        raise ConfigError(f"The stages of {config.name} cannot be frozen one by one.",
-                          hint="--set detector.backbone.frozen_stages=0")
+        raise ConfigError(
+            f"The stages of {config.name} cannot be frozen one by one.",
+            hint="--set detector.backbone.frozen_stages=0",
+        )
     for name, child in children.items():
         freeze_root = nn.ModuleDict({name: child})
         freeze(freeze_root)

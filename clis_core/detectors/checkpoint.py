@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -33,7 +34,9 @@ class Shipped(NamedTuple):
     step: int
 
 
-def pack(detector: Detector, state: dict[str, torch.Tensor], categories: Categories, step: int) -> dict[str, Any]:
+def pack(
+    detector: Detector, state: dict[str, torch.Tensor], categories: Categories, step: int
+) -> dict[str, Any]:
     """What is needed to run a detector elsewhere.
 
     Args:
@@ -62,13 +65,18 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: not a checkpoint of clis; loading it would execute code from it.") from error
+        raise CheckpointError(
+            f"{path}: not a checkpoint of clis; loading it would execute code from it."
+        ) from error
     except Exception as error:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged ({type(error).__name__}).",
             hint="Use an older one of the run's checkpoints: --checkpoint FILE",
         ) from error
-    if not isinstance(content, dict) or not {"format", "step", "detector_config", "detector"} <= content.keys():
+    if (
+        not isinstance(content, dict)
+        or not {"format", "step", "detector_config", "detector"} <= content.keys()
+    ):
         raise CheckpointError(
             f"{path}: not a checkpoint of clis.",
             hint="To start a training from other weights, use --init FILE.",
@@ -107,6 +115,16 @@ def load_detector(path: Path | str, device: torch.device | str = "cpu") -> Shipp
     """
     path = Path(path)
     return unpack(read_checkpoint(path, device), path, device)
+
+
+def fingerprint(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of weights by name: the same for the same weights, wherever and however they are stored."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).clone().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_state(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:

@@ -7,11 +7,12 @@ far less than scaling the feature maps, and keeps one feature map less for the b
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
 
 
@@ -73,7 +74,7 @@ def fold_norms(module: nn.Module, *, affine: bool) -> int:
     """
     pairs = 0
     children = list(module.named_children())
-    for (name, first), (next_name, second) in zip(children, children[1:], strict=False):
+    for (name, first), (next_name, second) in pairwise(children):
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d | FrozenBatchNorm2d):
             setattr(module, name, ConvNorm(first, second, affine=affine))
             setattr(module, next_name, nn.Identity())

@@ -33,7 +33,9 @@ class Encoder(nn.Module):
         self.backbone = build_backbone(config.backbone)
         self.used = [STRIDES.index(s) for s in config.pyramid.strides]
         self.pyramid = FeaturePyramidNetwork(
-            [self.backbone.channels[i] for i in self.used], config.pyramid.channels, extra_blocks=LastLevelMaxPool()
+            [self.backbone.channels[i] for i in self.used],
+            config.pyramid.channels,
+            extra_blocks=LastLevelMaxPool(),
         )
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -80,7 +82,10 @@ class FasterRCNN(nn.Module):
         raw = [RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images]
         batch = self.preprocess(raw)
         found = self.detect(batch)
-        return [_unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
+        return [
+            _unscale(d, (x.shape[-2], x.shape[-1]), s)
+            for d, x, s in zip(found, images, batch.sizes, strict=True)
+        ]
 
     def detect(self, batch: ImageBatch) -> list[Detection]:
         """Detections in the frame of the resized images."""
@@ -95,11 +100,15 @@ class FasterRCNN(nn.Module):
         post = self.config.postprocess
         detections = []
         for size, boxes, image_scores, loc in zip(
-            batch.sizes, proposals, scores.split(counts), embedded.loc.split(counts), strict=True
+            batch.sizes, proposals, torch.split(scores, counts), torch.split(embedded.loc, counts), strict=True
         ):
 
             def boxes_of(
-                regions: Tensor, labels: Tensor, size: tuple[int, int] = size, boxes: Tensor = boxes, loc: Tensor = loc
+                regions: Tensor,
+                labels: Tensor,
+                size: tuple[int, int] = size,
+                boxes: Tensor = boxes,
+                loc: Tensor = loc,
             ) -> Tensor:
                 offsets = self.head.offsets(loc[regions], labels).float()
                 return clip(decode(offsets, boxes[regions], ROI_WEIGHTS), size)

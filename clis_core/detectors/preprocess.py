@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from clis_core.batch import ImageBatch, RawImage
 
@@ -65,4 +65,3 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(x, size=size, mode="bilinear", antialias=True)[0]
     x = F.interpolate(pixels[None].to(torch.float32), size=size, mode="bilinear", antialias=True)[0]
     return x.round_().clamp_(0, 255)
-

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torchvision.ops import roi_align
 
 # The stride that `level_size` belongs to.
@@ -70,7 +70,9 @@ class RoiPool(nn.Module):
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
             index = (levels == level).nonzero()[:, 0]
             # An empty selection still ties the level to the graph, so that each parameter always has a gradient.
-            pooled = roi_align(feature.to(rois.dtype), rows[index], self.size, 1 / stride, self.sampling_ratio)
+            pooled = roi_align(
+                feature.to(rois.dtype), rows[index], self.size, 1 / stride, self.sampling_ratio
+            )
             out = out.index_copy(0, index, pooled)
         return out
 
@@ -100,7 +102,9 @@ class RoiPool(nn.Module):
 
         count = len(rois)
         y_shape, x_shape = (count, cells, 1, 2 * per_cell, 1), (count, 1, cells, 1, 2 * per_cell)
-        index = first.view(-1, 1, 1, 1, 1) + (y_index * width[:, :, None]).view(y_shape) + x_index.view(x_shape)
+        index = (
+            first.view(-1, 1, 1, 1, 1) + (y_index * width[:, :, None]).view(y_shape) + x_index.view(x_shape)
+        )
         weight = y_weight.view(y_shape) * x_weight.view(x_shape) / per_cell**2
         summed = (2 * per_cell) ** 2
         return index.reshape(count * cells**2, summed), weight.reshape(count * cells**2, summed)

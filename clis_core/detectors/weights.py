@@ -23,7 +23,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is missing, damaged, holds no tensors, or would have to execute code to load.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such weight file.", hint="Give the path of a .pth or .safetensors file.")
+        raise CheckpointError(
+            f"{path}: no such weight file.", hint="Give the path of a .pth or .safetensors file."
+        )
     loaded: Any
     try:
         if path.suffix == ".safetensors":
@@ -33,22 +35,28 @@ def read_state(path: Path) -> dict[str, Tensor]:
         else:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise CheckpointError(f"{path}: reading .safetensors needs a library that is not installed.",
-                              hint="pip install safetensors") from error
+        raise CheckpointError(
+            f"{path}: reading .safetensors needs a library that is not installed.",
+            hint="pip install safetensors",
+        ) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: the file is not a plain file of tensors, and loading it would execute code from it.",
             hint="Save only tensors: torch.save(model.state_dict(), FILE).",
         ) from error
     except Exception as error:
-        raise CheckpointError(f"{path}: damaged or not a weight file ({type(error).__name__}: {error}).",
-                              hint="Download or copy it again.") from error
+        raise CheckpointError(
+            f"{path}: damaged or not a weight file ({type(error).__name__}: {error}).",
+            hint="Download or copy it again.",
+        ) from error
     for key in WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not any(isinstance(v, Tensor) for v in loaded.values()):
-        raise CheckpointError(f"{path}: holds no tensors by name.",
-                              hint="A state dictionary is expected: torch.save(model.state_dict(), FILE).")
+        raise CheckpointError(
+            f"{path}: holds no tensors by name.",
+            hint="A state dictionary is expected: torch.save(model.state_dict(), FILE).",
+        )
     state = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
     while all(k.startswith("module.") for k in state):
         state = {k.removeprefix("module."): v for k, v in state.items()}

@@ -19,6 +19,7 @@ from clis_core.errors import CheckpointError, Interrupted
 from clis_core.evaluation.evaluate import evaluate
 from clis_core.evaluation.metrics import Metrics
 from clis_core.evaluation.predict import predict
+from clis_core.evaluation.results_json import to_coco_json
 from clis_core.files import write_text
 from clis_core.jobs.device import open_device
 from clis_core.report import Reporter
@@ -139,7 +140,7 @@ def measure(
     out.mkdir(parents=True, exist_ok=True)
     found.save(out / "detections.npz", meta={"step": step, "ground_truth": str(data.table.path)})
     if save_json:
-        found.to_coco_json(out / "detections.json")
+        to_coco_json(found, out / "detections.json")
     groups = None if data.table.is_lvis else {c.id: c.group for c in categories if c.group}
     metrics = evaluate(data.table.path, found, engine=config.engine, groups=groups)
     record = {

@@ -104,7 +104,7 @@ def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume:
     detector = build_detector(config.detector, num_classes)
     detector = detector.to(device=device)
     if config.train.channels_last:
-        detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        detector = detector.to(memory_format=torch.channels_last)
     if config.train.compile:
         detector.encoder.compile(dynamic=True)
     method = build_method(config.method, detector)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from clis_core.batch import ImageBatch, Losses, Target
 from clis_core.config.method import RoiTraining, RpnTraining
@@ -31,7 +31,9 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
     """
     logits, wanted, offsets, goals = [], [], [], []
     for image, target in enumerate(targets):
-        matched = match(target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True)
+        matched = match(
+            target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True
+        )
         objects, background = sample(matched, config.samples, config.positive_fraction)
         index = torch.cat((objects, background))
         logits.append(output.logits[image, index])
@@ -40,7 +42,9 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
         goals.append(encode(target.boxes[matched[objects]], output.anchors[objects], RPN_WEIGHTS))
     all_logits = torch.cat(logits).float()
     count = max(1, len(all_logits))
-    objectness = F.binary_cross_entropy_with_logits(all_logits, torch.cat(wanted).to(all_logits), reduction="sum")
+    objectness = F.binary_cross_entropy_with_logits(
+        all_logits, torch.cat(wanted).to(all_logits), reduction="sum"
+    )
     box = F.smooth_l1_loss(torch.cat(offsets).float(), torch.cat(goals), beta=config.beta, reduction="sum")
     return {"rpn_objectness": objectness / count, "rpn_box": box / count}
 
@@ -56,8 +60,8 @@ def sample_regions(
         ``[S_objects, 4]`` of the objects.
     """
     regions, labels, boxes = [], [], []
-    for candidates, target in zip(proposals, targets, strict=True):
-        candidates = torch.cat((candidates, target.boxes))
+    for proposed, target in zip(proposals, targets, strict=True):
+        candidates = torch.cat((proposed, target.boxes))
         matched = match(target.boxes, candidates, config.positive_iou, config.positive_iou, best_anchor=False)
         objects, background = sample(matched, config.samples, config.positive_fraction)
         regions.append(candidates[torch.cat((objects, background))])
@@ -67,7 +71,11 @@ def sample_regions(
 
 
 def region_losses(
-    detector: FasterRCNN, features: list[Tensor], proposals: list[Tensor], targets: list[Target], config: RoiTraining
+    detector: FasterRCNN,
+    features: list[Tensor],
+    proposals: list[Tensor],
+    targets: list[Target],
+    config: RoiTraining,
 ) -> Losses:
     """L_incls, L_loc and, where the head has an objectness output, L_obj.
 

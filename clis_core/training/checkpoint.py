@@ -80,8 +80,9 @@ def save_best(run: Path, state: TrainState, categories: Categories) -> Path:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        # Through a file object, since torch writes the name of a path into the file: equal content, equal bytes.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: the checkpoint could not be written: {error}",
@@ -110,7 +111,8 @@ def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
         return path
     if files:
         raise CheckpointError(
-            f"{run}: none of the {len(files)} checkpoints can be read.", hint="Start anew with another -o FOLDER."
+            f"{run}: none of the {len(files)} checkpoints can be read.",
+            hint="Start anew with another -o FOLDER.",
         )
     return None
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from clis_core.detectors.build import Detector
 
 
 class Averaged:
-    """A copy of a module whose weights follow it slowly.
+    """A copy of a detector whose weights follow it slowly.
 
     Args:
-        module: what to follow.
+        module: the detector.
         decay: share of the old average that stays at each step; it grows to this from (1 + n) / (10 + n) at step n,
             so that the first weights are forgotten quickly.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: Detector, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
 
@@ -25,7 +27,7 @@ class Averaged:
     def update(self, module: nn.Module, step: int) -> None:
         """Move the average towards the weights after ``step`` steps; buffers are copied."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine = [p for p in self.module.parameters()]
+        mine: list[Tensor] = list(self.module.parameters())
         theirs = [p.detach() for p in module.parameters()]
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in zip(self.module.buffers(), module.buffers(), strict=True):

@@ -204,7 +204,7 @@ def _one_step(
         total = torch.stack([v.float() for v in losses.values()]).sum() / config.accumulate
         values = {k: float(v.detach()) / config.accumulate for k, v in losses.items()}
         _check_losses(values, state, part, config)
-        state.scaler.scale(total).backward()
+        state.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value
     norm = _apply(state, config, batch)
@@ -288,4 +288,3 @@ def _mix(seed: int, step: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
     return (z ^ (z >> 31)) >> 1
-

@@ -10,7 +10,9 @@ from clis_core.detectors.weights import read_state
 from clis_core.errors import CheckpointError, ConfigError
 
 
-@pytest.mark.parametrize("name", [*TORCHVISION_BACKBONES, "timm/resnet26d", "timm/swin_s3_tiny_224", "timm/convnext_atto"])
+@pytest.mark.parametrize(
+    "name", [*TORCHVISION_BACKBONES, "timm/resnet26d", "timm/swin_s3_tiny_224", "timm/convnext_atto"]
+)
 def test_maps(name):
     frozen = 0 if name.startswith("timm/swin") else 1
     backbone = build_backbone(BackboneConfig(name=name, init="none", frozen_stages=frozen))
@@ -26,13 +28,20 @@ def test_maps(name):
 def test_starts_from_a_file_of_torchvision_weights(tmp_path, name):
     torch.manual_seed(1)
     network = torchvision.models.get_model(name, weights=None).eval()
-    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "w.pth"
+    )
     backbone = build_backbone(BackboneConfig(name=name, init=str(tmp_path / "w.pth"))).eval()
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         if name == "resnet18":
-            expected = network.layer4(network.layer3(network.layer2(network.layer1(
-                network.maxpool(network.relu(network.bn1(network.conv1(x))))))))
+            expected = network.layer4(
+                network.layer3(
+                    network.layer2(
+                        network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(x)))))
+                    )
+                )
+            )
         else:
             expected = network.features(x)
         torch.testing.assert_close(backbone(x)[-1], expected, atol=1e-4, rtol=1e-3)
@@ -87,7 +96,7 @@ def test_weights_of_another_backbone(tmp_path):
     path = tmp_path / "w.pth"
     torch.save(torchvision.models.resnet34(weights=None).state_dict(), path)
     build_backbone(BackboneConfig(name="resnet34", init=str(path)))
-    with pytest.raises(CheckpointError, match="another backbone|shape|lacks"):
+    with pytest.raises(CheckpointError, match=r"shape|lacks"):
         build_backbone(BackboneConfig(name="resnet50", init=str(path)))
 
 

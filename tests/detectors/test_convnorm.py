@@ -33,7 +33,10 @@ def test_folded_network_equals_inference_mode(name):
 @pytest.mark.parametrize("bias", [False, True])
 def test_gradients(bias):
     torch.manual_seed(0)
-    conv, norm = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, bias=bias).double(), nn.BatchNorm2d(6).double()
+    conv, norm = (
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, bias=bias).double(),
+        nn.BatchNorm2d(6).double(),
+    )
     randomise_norms(norm)
     norm.weight.data.uniform_(0.5, 1.5)
     norm.eval()
