@@ -151,20 +151,14 @@ class DetectionBuilder:
 
     def build(self) -> Detections:
         """All that was added, in that order."""
-        categories, boxes, scores = (
-            [np.zeros(0, np.int32)],
-            [np.zeros((0, 4), np.float32)],
-            [np.zeros(0, np.float32)],
-        )
-        for part in self._parts:
-            categories.append(part[0])
-            boxes.append(part[1])
-            scores.append(part[2])
+        nothing = (np.zeros(0, np.int32), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        columns = zip(nothing, *self._parts, strict=True)
+        categories, boxes, scores = (np.concatenate(column) for column in columns)
         counts = [len(part[2]) for part in self._parts]
         return Detections(
             image_ids=np.repeat(np.array(self._image_ids, dtype=np.int64), counts),
-            category_ids=np.concatenate(categories),
-            boxes=np.concatenate(boxes),
-            scores=np.concatenate(scores),
+            category_ids=categories,
+            boxes=boxes,
+            scores=scores,
             source=self._source,
         )

@@ -25,6 +25,8 @@ IMAGES = 2000
 DETECTIONS = 300
 """An image."""
 GT, RESULTS = "gt.json", "results.json"
+RUNS = 3
+"""Of ours, which is short enough for other processes to disturb it; the median counts."""
 TOLERANCE = 1e-12
 """LVIS metrics as fractions; across NumPy versions lvis differs from itself by 1e-16."""
 
@@ -48,7 +50,8 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         (folder / GT).write_text(json.dumps(truth), encoding="utf-8")
         to_coco_json(synthetic_detections(truth, DETECTIONS), folder / RESULTS)
         del truth
-        ours, peer = _apart(_ours, folder), _apart(_peer, folder)
+        runs, peer = [_apart(_ours, folder) for _ in range(RUNS)], _apart(_peer, folder)
+        ours = sorted(runs, key=lambda run: run["cpu"])[RUNS // 2]
     gap = max(abs(ours["metrics"][n] - peer["metrics"][n]) for n in peer["metrics"])
     return {
         "name": "lvis-eval",
