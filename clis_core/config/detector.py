@@ -28,8 +28,9 @@ class BackboneConfig(Frozen):
     """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", or a file of weights."""
     frozen_stages: int = Field(default=1, ge=0, le=5)
     """Stages that are not trained: 0 none, 1 stem and the first residual stage (the paper's framework), ..."""
-    norm: Literal["frozen", "affine"] = "affine"
-    """Batch norm always uses its stored statistics; "affine" trains its scale and shift, "frozen" does not."""
+    norm: Literal["frozen", "affine", "group"] = "affine"
+    """Batch norm uses its stored statistics; "affine" trains its scale and shift, "frozen" does not. Networks
+    without first weights have no statistics: "group" gives them group norm (Wu and He 2018)."""
 
     @field_validator("name")
     @classmethod

@@ -66,7 +66,7 @@ def baseline_tiny() -> Table:
     """Faster R-CNN, ResNet-18 at 96 px without pre-training, for drawn data and tests; no number in CLIS."""
     return {
         "detector": {
-            "backbone": {"name": "resnet18", "init": "none", "frozen_stages": 0},
+            "backbone": {"name": "resnet18", "init": "none", "frozen_stages": 0, "norm": "group"},
             "pyramid": {"channels": 32, "strides": [8, 16, 32]},
             "rpn": {"anchor_scale": 4.0, "before_nms": 200, "proposals": 100},
             "head": {"width": 64, "class_agnostic": True},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +88,11 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
         ConfigError: the model is unknown or has no feature pyramid.
         CheckpointError: the first weights cannot be read or do not fit.
     """
+    if config.norm == "group" and (config.init != "none" or config.name.startswith("timm/")):
+        raise ConfigError(
+            "detector.backbone.norm = 'group' is for networks of torchvision that start from random weights.",
+            hint="--set detector.backbone.norm=affine, or --init none",
+        )
     if config.name.startswith("timm/"):
         return _build_timm(config)
     if config.init == "timm":
@@ -97,6 +103,8 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
     weights = "DEFAULT" if config.name.startswith("mobilenet") else "IMAGENET1K_V1"
     if config.init == "torchvision":
         network = _download(lambda: torchvision.models.get_model(config.name, weights=weights), config.name)
+    elif config.norm == "group":
+        network = torchvision.models.get_model(config.name, weights=None, norm_layer=_group_norm)
     else:
         network = torchvision.models.get_model(config.name, weights=None)
         if config.init != "none":
@@ -112,8 +120,13 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
     return Backbone(stages, _CHANNELS[config.name])
 
 
+def _group_norm(channels: int) -> nn.Module:
+    # 16 channels a group, fewer where the width is no multiple of 16.
+    return nn.GroupNorm(channels // math.gcd(channels, 16), channels)
+
+
 def _resnet_stages(network: Any) -> list[nn.Module]:
-    stem = nn.Sequential(network.conv1, network.relu, network.maxpool, network.layer1)
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool, network.layer1)
     return [stem, network.layer2, network.layer3, network.layer4]
 
 

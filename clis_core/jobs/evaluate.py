@@ -11,19 +11,21 @@ from clis_core.batch import fit_size
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
 from clis_core.config.run import EvalConfig, RunConfig
+from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import EvalLoader
 from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import load_detector
 from clis_core.errors import CheckpointError, Interrupted
 from clis_core.evaluation.evaluate import evaluate
+from clis_core.evaluation.groups import groups_of
 from clis_core.evaluation.metrics import Metrics
 from clis_core.evaluation.predict import predict
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.files import write_text
 from clis_core.jobs.device import open_device
 from clis_core.report import Reporter
-from clis_core.training.checkpoint import BEST, checkpoint_files
+from clis_core.training.checkpoint import BEST
 from clis_core.training.interrupt import StopRequest
 
 SplitName = Literal["train", "val"]
@@ -90,7 +92,7 @@ def find_checkpoint(run: Path, name: str) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    files = checkpoint_files(run)
+    files = checkpoints_of(run)
     if name == "last":
         if not files:
             raise CheckpointError(f"{run}: no checkpoint yet.", hint=f"clis train --resume -o {run}")
@@ -141,7 +143,7 @@ def measure(
     found.save(out / "detections.npz", meta={"step": step, "ground_truth": str(data.table.path)})
     if save_json:
         to_coco_json(found, out / "detections.json")
-    groups = None if data.table.is_lvis else {c.id: c.group for c in categories if c.group}
+    groups = None if data.table.is_lvis else groups_of(categories)
     metrics = evaluate(data.table.path, found, engine=config.engine, groups=groups)
     record = {
         "step": step,

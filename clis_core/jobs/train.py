@@ -10,10 +10,12 @@ import torch
 
 from clis_core.categories import Categories
 from clis_core.config.load import save_config
+from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
 from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.detectors.build import Detector, build_detector
+from clis_core.detectors.checkpoint import fingerprint
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.device import open_device
 from clis_core.jobs.evaluate import measure
@@ -52,10 +54,12 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     Raises:
         ConfigError: settings that do not fit together or this machine.
         DataError: the data set cannot be used.
-        CheckpointError: weights that cannot be read, or a checkpoint that cannot be written.
+        CheckpointError: ``out`` holds a run already, weights cannot be read, or a checkpoint cannot be written.
         TrainingDiverged: a loss that is not finite.
         Interrupted: SIGINT or SIGTERM; the state was saved.
     """
+    if not resume:
+        check_new_run(out)
     device = open_device(config.device)
     if config.train.amp == "fp16" and device.type != "cuda":
         raise ConfigError("train.amp = 'fp16' needs a GPU.", hint="--set train.amp=bf16, or off")
@@ -87,6 +91,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         reporter=log,
         evaluate=_evaluator(config, categories, val, out, log) if val else None,
     )
+    log.info(f"Weights after step {state.step}: sha256 {fingerprint(state.method.detector.state_dict())}")
     return TrainResult(out, metrics, state.step)
 
 

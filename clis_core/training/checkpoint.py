@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from clis_core.categories import Categories
+from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import load_state, pack, read_checkpoint
 from clis_core.errors import CheckpointError
 from clis_core.files import replacing
@@ -20,7 +21,6 @@ from clis_core.methods.build import Method
 from clis_core.report import Reporter
 from clis_core.training.ema import Averaged
 
-FOLDER = "checkpoints"
 BEST = "best.pt"
 
 
@@ -47,11 +47,6 @@ class TrainState:
     pending: bool = False
 
 
-def checkpoint_files(run: Path) -> list[Path]:
-    """A run's checkpoints, oldest first."""
-    return sorted((run / FOLDER).glob("step-*.pt"))
-
-
 def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Path:
     """Write a checkpoint of ``state``; afterwards drop all but the newest ``keep``."""
     detector = state.method.detector
@@ -64,9 +59,9 @@ def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Pat
         "best": state.best,
         "pending": state.pending,
     }
-    path = run / FOLDER / f"step-{state.step:08d}.pt"
+    path = run / "checkpoints" / f"step-{state.step:08d}.pt"
     _write(path, content)
-    for old in checkpoint_files(run)[:-keep]:
+    for old in checkpoints_of(run)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -99,7 +94,7 @@ def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
     Raises:
         CheckpointError: there are checkpoints, but none can be read; or the newest does not fit the model.
     """
-    files = checkpoint_files(run)
+    files = checkpoints_of(run)
     device = next(state.method.parameters()).device
     for path in reversed(files):
         try:

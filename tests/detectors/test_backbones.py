@@ -55,6 +55,16 @@ def test_freezing(name, stages):
     assert [m.requires_grad for m in maps] == [i >= stages for i in range(4)]
 
 
+def test_group_norm_for_networks_without_weights():
+    backbone = build_backbone(BackboneConfig(name="resnet18", init="none", norm="group", frozen_stages=0))
+    norms = [m for m in backbone.modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert len(norms) == 20
+    maps = backbone(torch.randn(1, 3, 64, 64))
+    assert all(0.1 < m.std() < 10 for m in maps)
+    with pytest.raises(ConfigError, match="group"):
+        build_backbone(BackboneConfig(name="resnet18", init="torchvision", norm="group"))
+
+
 def test_norm_statistics_do_not_move():
     for name in ("resnet18", "timm/resnet26d"):
         backbone = build_backbone(BackboneConfig(name=name, init="none", frozen_stages=0)).train()

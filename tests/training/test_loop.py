@@ -10,11 +10,12 @@ import torch
 
 from clis_core.categories import Categories, Category
 from clis_core.config.train import AdamW, Cosine, Sgd, TrainConfig
+from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import fingerprint, load_detector
 from clis_core.errors import CheckpointError, Interrupted, TrainingDiverged
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, SilentReporter
-from clis_core.training.checkpoint import TrainState, checkpoint_files, restore
+from clis_core.training.checkpoint import TrainState, restore
 from clis_core.training.ema import Averaged
 from clis_core.training.loop import train_loop
 from clis_core.training.optim import build_optimiser
@@ -94,14 +95,14 @@ def test_resume_is_bit_for_bit(tmp_path):
 
     with pytest.raises(Killed):
         run_loop(tmp_path / "b", make_state(), spoil=kill)
-    assert [f.name for f in checkpoint_files(tmp_path / "b")] == ["step-00000002.pt", "step-00000004.pt"]
+    assert [f.name for f in checkpoints_of(tmp_path / "b")] == ["step-00000002.pt", "step-00000004.pt"]
     torch.manual_seed(99)  # whatever the new process did with random numbers
     resumed = make_state()
     assert restore(tmp_path / "b", resumed, SilentReporter()).name == "step-00000004.pt"
     assert resumed.step == 4
     run_loop(tmp_path / "b", resumed)
     assert_same(through, resumed)
-    shipped = [load_detector(checkpoint_files(tmp_path / name)[-1]).detector for name in "ab"]
+    shipped = [load_detector(checkpoints_of(tmp_path / name)[-1]).detector for name in "ab"]
     assert fingerprint(shipped[0].state_dict()) == fingerprint(shipped[1].state_dict())
 
 
@@ -136,7 +137,7 @@ def test_a_signal_saves_and_stops(tmp_path, number):
     assert caught.value.exit_code == 130
     assert "--resume" in caught.value.hint
     assert state.step == 3  # the step that was under way is done
-    assert checkpoint_files(tmp_path / "b")[-1].name == "step-00000003.pt"
+    assert checkpoints_of(tmp_path / "b")[-1].name == "step-00000003.pt"
     assert signal.getsignal(number) == before
 
     through, resumed = make_state(), make_state()
@@ -159,8 +160,8 @@ def test_diverged_loss_names_term_step_and_images(tmp_path):
     ) as caught:
         run_loop(tmp_path, state, spoil=spoil)
     assert "--lr" in caught.value.hint
-    assert [f.name for f in checkpoint_files(tmp_path)] == ["step-00000002.pt"]
-    for tensor in load_detector(checkpoint_files(tmp_path)[-1]).detector.state_dict().values():
+    assert [f.name for f in checkpoints_of(tmp_path)] == ["step-00000002.pt"]
+    for tensor in load_detector(checkpoints_of(tmp_path)[-1]).detector.state_dict().values():
         assert tensor.isfinite().all()
 
 
@@ -225,7 +226,7 @@ def test_log_keep_and_evaluation(tmp_path):
     parts = ("class", "box", "objectness", "rpn_box", "rpn_objectness")
     assert train[0]["loss"] == pytest.approx(sum(train[0][k] for k in parts))
     assert [(line["step"], line["AP"]) for line in lines if line["kind"] == "eval"] == [(3, 5.0), (6, 4.0)]
-    assert len(checkpoint_files(tmp_path)) == 1
+    assert len(checkpoints_of(tmp_path)) == 1
     best = load_detector(tmp_path / "best.pt")
     assert best.step == 3
     assert list(best.categories) == list(CLASSES)
@@ -259,7 +260,7 @@ def test_detector_of_a_checkpoint_is_the_averaged_one(tmp_path):
     state.averaged.module.eval()
     with torch.no_grad():
         wanted = state.averaged.module([image])[0]
-        found = load_detector(checkpoint_files(tmp_path)[-1]).detector([image])[0]
+        found = load_detector(checkpoints_of(tmp_path)[-1]).detector([image])[0]
     for a, b in zip(wanted, found, strict=True):
         assert torch.equal(a, b)
 
@@ -285,7 +286,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
             texts.append(text)
 
     run_loop(tmp_path, make_state())
-    files = checkpoint_files(tmp_path)
+    files = checkpoints_of(tmp_path)
     files[-1].write_bytes(files[-1].read_bytes()[:1000])
     state, reporter = make_state(), Warned()
     assert restore(tmp_path, state, reporter) == files[-2]
