@@ -12,6 +12,9 @@ import torch
 
 from tests.draw import draw_coco, draw_lvis
 
+# More threads than cores make small networks slow, and tests may run side by side.
+torch.set_num_threads(1)
+
 SHARED = Path(__file__).parents[1] / "../shared/data"
 
 

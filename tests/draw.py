@@ -33,9 +33,7 @@ class Scene:
     boxes: list[list[float]] = field(default_factory=list)
 
 
-def draw_lvis(
-    folder: Path, *, train: int = 24, val: int = 12, size: int = 96, classes: int = 6, seed: int = 0
-) -> Path:
+def draw_lvis(folder: Path, *, train: int = 24, val: int = 12, size: int = 96, classes: int = 6, seed: int = 0) -> Path:
     """Write a data set as LVIS v1 is downloaded: json files beside train2017/ and val2017/.
 
     As in LVIS, images have no file_name but a coco_url, some of val's lie in train2017, ids have gaps, and
@@ -53,9 +51,7 @@ def draw_lvis(
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for k in range(count):
-            scene = _scene(
-                rng, _sides(rng, size), weights / weights.sum(), k if k < classes else None, classes
-            )
+            scene = _scene(rng, _sides(rng, size), weights / weights.sum(), k if k < classes else None, classes)
             number += int(rng.integers(1, 9))
             place = "train2017" if split == "train" or k % 3 == 0 else "val2017"
             _save(scene.pixels, folder / place / f"{number:012d}.jpg")
@@ -66,9 +62,7 @@ def draw_lvis(
                     **_image(number, scene.pixels),
                     "coco_url": f"{_HOST}/{place}/{number:012d}.jpg",
                     "neg_category_ids": [ids[c] for c, ask in zip(absent, asked, strict=True) if ask],
-                    "not_exhaustive_category_ids": [
-                        ids[c] for c in sorted(set(scene.classes)) if rng.random() < 0.1
-                    ],
+                    "not_exhaustive_category_ids": [ids[c] for c in sorted(set(scene.classes)) if rng.random() < 0.1],
                 }
             )
             annotations += _annotations(scene, number, ids, len(annotations) + 1)
@@ -92,9 +86,7 @@ def draw_lvis(
     return folder
 
 
-def draw_coco(
-    folder: Path, *, train: int = 12, val: int = 6, size: int = 96, classes: int = 4, seed: int = 0
-) -> Path:
+def draw_coco(folder: Path, *, train: int = 12, val: int = 6, size: int = 96, classes: int = 4, seed: int = 0) -> Path:
     """Write a data set as COCO is downloaded: annotations/instances_*.json, train2017/, val2017/.
 
     It has no fields of LVIS. Train holds a crowd box, a box without width and an image without boxes. The two
@@ -115,9 +107,7 @@ def draw_coco(
             file_name = f"{k + 1:06d}.jpg"
             _save(scene.pixels, folder / f"{split}2017" / file_name)
             images.append({**_image(k + 1, scene.pixels), "file_name": file_name})
-            annotations += [
-                {**a, "iscrowd": 0} for a in _annotations(scene, k + 1, ids, len(annotations) + 1)
-            ]
+            annotations += [{**a, "iscrowd": 0} for a in _annotations(scene, k + 1, ids, len(annotations) + 1)]
         if split == "train":
             for bbox, crowd in (([5.0, 5.0, 40.0, 30.0], 1), ([10.0, 10.0, 0.0, 12.0], 0)):
                 odd = {"id": len(annotations) + 1, "image_id": 1, "category_id": ids[0], "iscrowd": crowd}
@@ -263,9 +253,7 @@ def _write(path: Path, images: list[Any], annotations: list[Any], categories: li
     path.parent.mkdir(parents=True, exist_ok=True)
     licences = [{"id": 1, "name": "drawn, free of rights", "url": ""}]
     content = {"info": {"description": "drawn by tests/draw.py"}, "licenses": licences}
-    path.write_text(
-        json.dumps({**content, "images": images, "annotations": annotations, "categories": categories})
-    )
+    path.write_text(json.dumps({**content, "images": images, "annotations": annotations, "categories": categories}))
 
 
 def main() -> None:
@@ -278,9 +266,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     val = max(given.classes, given.images // 4)
-    draw_lvis(
-        given.folder, train=given.images, val=val, size=given.size, classes=given.classes, seed=given.seed
-    )
+    draw_lvis(given.folder, train=given.images, val=val, size=given.size, classes=given.classes, seed=given.seed)
     print(f"{given.images} train and {val} val images of {given.classes} classes: {given.folder}")
 
 

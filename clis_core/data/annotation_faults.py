@@ -54,9 +54,7 @@ def _wrong_json(path: Path, text: memoryview, reason: str, file_type: type[Struc
     )
 
 
-def _not_a_number(
-    path: Path, text: memoryview, at: int, literal: bytes, file_type: type[Struct]
-) -> DataError:
+def _not_a_number(path: Path, text: memoryview, at: int, literal: bytes, file_type: type[Struct]) -> DataError:
     """An error for NaN, which is no json: with null in its place the typed decoder tells the record."""
     where = f"byte {at}"
     if len(text) < 2**28:  # the text is copied: well enough for an error, but not of a gigabyte
@@ -83,9 +81,7 @@ def _wrong_record(path: Path, text: memoryview, reason: str) -> DataError:
             )
         missing = re.search(r"missing required field `(\w+)`", reason)
         what = f"has no '{missing.group(1)}'" if missing else f"is not an annotation file ({_plain(reason)})"
-        return DataError(
-            f"{path} {what}.", hint="An annotation json has 'images', 'annotations' and 'categories'."
-        )
+        return DataError(f"{path} {what}.", hint="An annotation json has 'images', 'annotations' and 'categories'.")
     where, what = _record(text, reason)
     return DataError(f"{path}: {where}: {what}.", hint="Correct the record, or leave it out of the file.")
 

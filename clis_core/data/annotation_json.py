@@ -233,13 +233,10 @@ def _look_up(
 def _categories(path: Path, records: list[_Category]) -> Categories:
     try:
         return Categories(
-            Category(c.id, c.name, c.synset, c.frequency if c.frequency in ("r", "c", "f") else None)
-            for c in records
+            Category(c.id, c.name, c.synset, c.frequency if c.frequency in ("r", "c", "f") else None) for c in records
         )
     except DataError as error:
-        raise DataError(
-            f"{path}: {error.message}", hint=error.hint or "Give every category its own id."
-        ) from None
+        raise DataError(f"{path}: {error.message}", hint=error.hint or "Give every category its own id.") from None
 
 
 def _names(path: Path, images: list[_Image]) -> tuple[list[str], list[str]]:

@@ -159,14 +159,10 @@ def open_split(config: DataConfig, split: SplitName, cache: Path | None) -> Spli
     path = config.train if split == "train" else config.val
     if path is None:
         if config.root is None:
-            raise ConfigError(
-                f"No data set is named: data.{split} and data.root are empty.", hint=_how(split)
-            )
+            raise ConfigError(f"No data set is named: data.{split} and data.root are empty.", hint=_how(split))
         path = find_json(config.root, split)
         if path is None:
-            raise DataError(
-                f"{config.root} has no annotations for {split}: {_looked_for(split)}.", hint=_how(split)
-            )
+            raise DataError(f"{config.root} has no annotations for {split}: {_looked_for(split)}.", hint=_how(split))
     table = load_annotations(path, cache)
     if split == "train":
         table = table.with_categories(table.categories.with_counts(table.image_counts().tolist()))

@@ -40,7 +40,7 @@ class TrainingLoader:
         DataError: (while iterating) an image cannot be read, or a worker died.
     """
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         split: Split,
         data: DataConfig,

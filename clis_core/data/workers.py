@@ -122,9 +122,7 @@ class _Batches(Dataset[Any], Generic[B, R]):
         self._load = load
         self._slots = slots
 
-    def __getitem__(
-        self, item: tuple[int | None, B]
-    ) -> tuple[list[Tensor], list[R]] | _Packed[R] | ClisError:
+    def __getitem__(self, item: tuple[int | None, B]) -> tuple[list[Tensor], list[R]] | _Packed[R] | ClisError:
         slot, batch = item
         try:
             if get_worker_info() is not None:

@@ -157,9 +157,7 @@ def test_many_writers_leave_one_good_folder(path: Path, tmp_path: Path) -> None:
     assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
 
 
-def test_loser_of_the_race_uses_the_winners_folder(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loser_of_the_race_uses_the_winners_folder(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = annotation_cache._rename
 
     def late(part: Path, folder: Path) -> None:

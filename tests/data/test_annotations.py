@@ -81,9 +81,7 @@ def test_boxes_are_clipped_and_the_useless_dropped(tmp_path: Path) -> None:
         [1e308, 1, 1e308, 1],  # not finite at its right
         [20, 20, 1e-9, 5],  # no width in float32
     ]
-    content["annotations"] = [
-        {"id": i, "image_id": 70, "category_id": 2, "bbox": box} for i, box in enumerate(boxes)
-    ]
+    content["annotations"] = [{"id": i, "image_id": 70, "category_id": 2, "bbox": box} for i, box in enumerate(boxes)]
     table = load_annotations(write(tmp_path, content), None)
     assert table.target(0)[0].tolist() == [[0, 0, 15, 15], [90, 40, 100, 50]]
     assert table.dropped.degenerate == 6
@@ -178,9 +176,7 @@ def test_equal_to_a_plain_reading_of_photographs(tinylvis: Path, cocosmall: Path
         table = load_annotations(path, None)
         label = {c: i for i, c in enumerate(sorted(c["id"] for c in content["categories"]), start=1)}
         for i, image in enumerate(content["images"]):
-            mine = [
-                a for a in content["annotations"] if a["image_id"] == image["id"] and not a.get("iscrowd")
-            ]
+            mine = [a for a in content["annotations"] if a["image_id"] == image["id"] and not a.get("iscrowd")]
             boxes, labels = table.target(i)
             assert labels.tolist() == [label[a["category_id"]] for a in mine]
             for box, a in zip(boxes, mine, strict=True):

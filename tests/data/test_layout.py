@@ -237,9 +237,7 @@ def test_training_counts_and_groups(drawn_coco: Path) -> None:
     train, val = (open_split(config, split, None).table for split in ("train", "val"))
     assert [c.images for c in train.categories] == train.image_counts().tolist()
     assert {c.group for c in train.categories} <= {"r", "c"}
-    assert {(c.images, c.group) for c in val.categories} == {
-        (None, None)
-    }  # of training images val knows nothing
+    assert {(c.images, c.group) for c in val.categories} == {(None, None)}  # of training images val knows nothing
 
 
 def test_splits_must_mean_the_same(tmp_path: Path) -> None:

@@ -158,12 +158,9 @@ def photos(folder: Path) -> Split:
     Image.new("RGB", (800, 600), "red").save(folder / "a.jpg")
     Image.new("RGB", (800, 600), "blue").save(folder / "b.jpg", exif=exif.tobytes())
     sizes = [(600, 800), (800, 600)]
-    images = [
-        {"id": i, "height": h, "width": w, "file_name": f"{'ab'[i]}.jpg"} for i, (h, w) in enumerate(sizes)
-    ]
+    images = [{"id": i, "height": h, "width": w, "file_name": f"{'ab'[i]}.jpg"} for i, (h, w) in enumerate(sizes)]
     annotations = [
-        {"id": i, "image_id": i, "category_id": 1, "bbox": [100, 50, w / 2, h / 4]}
-        for i, (h, w) in enumerate(sizes)
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [100, 50, w / 2, h / 4]} for i, (h, w) in enumerate(sizes)
     ]
     content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
     (folder / "train.json").write_text(json.dumps(content))

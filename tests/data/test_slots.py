@@ -55,9 +55,7 @@ def test_handle_is_closed() -> None:
 def test_forked_process_writes_into_the_same_memory() -> None:
     slots = Slots(3, 8)
     slots.write(2, [np.zeros(8, np.uint8)])
-    process = multiprocessing.get_context("fork").Process(
-        target=slots.write, args=(2, [np.arange(8, dtype=np.uint8)])
-    )
+    process = multiprocessing.get_context("fork").Process(target=slots.write, args=(2, [np.arange(8, dtype=np.uint8)]))
     process.start()
     process.join()
     assert slots.read(2, 8).tolist() == list(range(8))
@@ -67,9 +65,7 @@ def test_forked_process_writes_into_the_same_memory() -> None:
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_started_process_gets_the_same_memory(method: str) -> None:
     slots = Slots(3, 8)
-    process = multiprocessing.get_context(method).Process(
-        target=slots.write, args=(2, [np.arange(8, dtype=np.uint8)])
-    )
+    process = multiprocessing.get_context(method).Process(target=slots.write, args=(2, [np.arange(8, dtype=np.uint8)]))
     process.start()
     process.join()
     assert process.exitcode == 0
