@@ -146,7 +146,7 @@ def _jpeg_header(data: bytes) -> _Header | None:
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
             bits, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
-            # Of CMYK's two conventions versions of torchvision know one or none.
+            # CMYK is seldom, and whether it is inverted a convention: Pillow decides, whatever the version.
             return _Header(height, width, "JPEG", bits == 8 and channels in (1, 3) and height > 0)
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None

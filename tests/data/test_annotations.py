@@ -88,6 +88,16 @@ def test_boxes_are_clipped_and_the_useless_dropped(tmp_path: Path) -> None:
     assert table.dropped.crowd == 0
 
 
+def test_boxes_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    content = small()
+    content["annotations"] = [
+        {"id": i, "image_id": (70, 0)[i % 2], "category_id": 2, "bbox": [i / 10, 1, 20, 20]} for i in range(200)
+    ]
+    table = load_annotations(write(tmp_path, content), None)
+    for image, start in ((0, 0), (1, 1)):
+        assert table.target(image)[0][:, 0] == pytest.approx(np.arange(start, 200, 2) / 10)
+
+
 @pytest.mark.parametrize("crowd", [1, True])
 def test_crowds_are_left_out_and_counted(tmp_path: Path, crowd: Any) -> None:
     content = small()
