@@ -181,8 +181,8 @@ def _by_pillow(data: bytes, name: str, exif: bool, at_least: int | None) -> tupl
         try:
             image.load()
             turn = _orientation(image) if exif else 1
-            upright = image.transpose(_TURNS[turn]) if turn in _TURNS else image
-            pixels = np.array(_eight_bits(upright))  # [h, w, 3]
+            plain = _eight_bits(image)
+            pixels = np.array(plain.transpose(_TURNS[turn]) if turn in _TURNS else plain)  # [h, w, 3]
         except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
             damaged = f"{name} is damaged: {_reason(error)}."
             raise DataError(damaged, hint="Replace it, or leave it out.") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -176,5 +178,17 @@ def _as_it_is(loaded: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Let Ctrl-C reach the main process alone, which needs its workers to stop in good order."""
+    """Leave it to the main process to stop: it needs its workers until it has done so in good order.
+
+    Ctrl-C, timeout(1) and cluster schedulers send their signals to every process of a job.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -9,6 +9,7 @@ import pickle
 import random
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -246,15 +247,26 @@ def test_a_killed_worker_is_explained(split: Split) -> None:
     assert worker_died(RuntimeError("Caught RuntimeError in DataLoader worker process 0.")) is None
 
 
-def test_interrupts_do_not_reach_workers(split: Split) -> None:
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_signals_to_the_whole_job_do_not_stop_workers(split: Split, name: str) -> None:
     before = set(multiprocessing.active_children())
     count = 0
-    for _ in TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 40):
+    for _ in TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 60):
         if count == 3:
             for child in set(multiprocessing.active_children()) - before:
-                os.kill(child.pid or 0, signal.SIGINT)
+                subprocess.run(["kill", f"-{name}", str(child.pid)], check=True)
         count += 1
-    assert count == 40
+    assert count == 60
+
+
+def test_workers_obey_their_parent(split: Split) -> None:
+    before = set(multiprocessing.active_children())
+    batches = iter(TrainingLoader(split, config(Path("."), 2), 4, 0, 0, 10_000))
+    next(batches)
+    for child in set(multiprocessing.active_children()) - before:
+        child.terminate()
+        child.join(5)
+        assert child.exitcode == 0
 
 
 def test_workers_end_with_the_loop(split: Split) -> None:

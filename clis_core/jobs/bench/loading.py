@@ -45,7 +45,7 @@ def run(scale: float = 1.0, folder: Path | None = None, workers: int | None = No
         when the network's first step, resizing to 640-800 pixels, runs on the same cores. ``equal``: whether
         the loader's pixels are those of bare decoding.
     """
-    processes = workers if workers is not None else len(os.sched_getaffinity(0))
+    processes = workers if workers is not None else os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         root = folder or _draw(Path(name) / "data")
         split = open_split(DataConfig(root=root), "train", Path(name) / "cache")
