@@ -11,6 +11,8 @@ import pytest
 
 from clis_core.data.slots import Slots
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd_create")
+
 
 def test_what_is_written_is_read() -> None:
     slots = Slots(2, 10)
