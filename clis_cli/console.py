@@ -26,9 +26,7 @@ class PlainReporter:
         clock: seconds that only grow.
     """
 
-    def __init__(
-        self, write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, write: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write or note
         self._clock = clock
         self._started: dict[str, tuple[float, int]] = {}
@@ -48,18 +46,14 @@ class PlainReporter:
             figures = {k: v for k, v in values.items() if k in METRICS and v is not None}
             self._write(f"evaluation after step {values['step']}: {show_figures(figures)}")
 
-    def progress(
-        self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None
-    ) -> None:
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
         """Say it if the last line is ten seconds old or the task ends."""
         now = self._clock()
         start, first = self._started.setdefault(task, (now, done))
         ends = done == total
         if ends or now - self._said.setdefault(task, start) >= SECONDS_BETWEEN_LINES:
             self._said[task] = now
-            self._write(
-                progress_line(task, done, total, new=done - first, seconds=now - start, figures=figures or {})
-            )
+            self._write(progress_line(task, done, total, new=done - first, seconds=now - start, figures=figures or {}))
         if ends:
             del self._started[task], self._said[task]
 
@@ -72,15 +66,11 @@ class LiveReporter(PlainReporter):
     """
 
     def __init__(self, bars: Progress) -> None:
-        super().__init__(
-            write=lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        )
+        super().__init__(write=lambda text: bars.console.print(text, markup=False, highlight=False, soft_wrap=True))
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def progress(
-        self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None
-    ) -> None:
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
         """Move the bar."""
         beside = show_figures(figures or {})
         if task not in self._tasks:
@@ -91,9 +81,7 @@ class LiveReporter(PlainReporter):
             self._bars.remove_task(self._tasks.pop(task))
             del self._started[task]
             seconds = self._clock() - start
-            self._write(
-                progress_line(task, done, total, new=done - first, seconds=seconds, figures=figures or {})
-            )
+            self._write(progress_line(task, done, total, new=done - first, seconds=seconds, figures=figures or {}))
 
 
 @contextmanager
@@ -147,9 +135,7 @@ def progress_line(
 
 def show_figures(figures: Mapping[str, float]) -> str:
     """`loss 1.23  MB 1840`."""
-    return "  ".join(
-        f"{name} {value:{'.0f' if abs(value) >= 1000 else '.3g'}}" for name, value in figures.items()
-    )
+    return "  ".join(f"{name} {value:{'.0f' if abs(value) >= 1000 else '.3g'}}" for name, value in figures.items())
 
 
 def show_rate(rate: float) -> str:
@@ -196,8 +182,6 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def print_metrics(title: str, values: Mapping[str, float | None]) -> None:
     """The main metrics in percent points on stdout; of the recalls, the one with most detections."""
-    names = [name for name in METRICS if name in values] + [
-        name for name in values if name.startswith("AR@")
-    ][-1:]
+    names = [name for name in METRICS if name in values] + [name for name in values if name.startswith("AR@")][-1:]
     cells = ["-" if (value := values[name]) is None else f"{value:.1f}" for name in names]
     print_table(title, names, [cells])

@@ -27,9 +27,7 @@ Preset = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(
-        "--config", "-c", metavar="FILE", help="TOML file of settings over the preset.", dir_okay=False
-    ),
+    typer.Option("--config", "-c", metavar="FILE", help="TOML file of settings over the preset.", dir_okay=False),
 ]
 Settings = Annotated[
     list[str] | None,

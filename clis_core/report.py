@@ -18,9 +18,7 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Say something that a person should look into."""
 
-    def progress(
-        self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None
-    ) -> None:
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
         """Tell how far a task is; ``done == total`` ends it. ``figures`` are shown beside it."""
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
@@ -36,9 +34,7 @@ class SilentReporter:
     def warn(self, text: str) -> None:
         """Drop it."""
 
-    def progress(
-        self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None
-    ) -> None:
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
         """Drop it."""
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
@@ -67,9 +63,7 @@ class JsonLinesReporter:
         self._write("warning", {"text": text})
         self._inner.warn(text)
 
-    def progress(
-        self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None
-    ) -> None:
+    def progress(self, task: str, done: int, total: int | None, figures: Mapping[str, float] | None = None) -> None:
         """Hand it on."""
         self._inner.progress(task, done, total, figures)
 

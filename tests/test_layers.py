@@ -52,9 +52,7 @@ def problems(path: Path) -> list[str]:
         there = package_of(name)
         if name.startswith(("clis_core", "clis_cli")) and there != here and PLACE[there] <= PLACE[here]:
             found.append(f"{module} imports {name}, which is not below it")
-        if name.split(".")[0] in ("torch", "torchvision") and (
-            PLACE[here] > TORCH_LINE or here.startswith("clis_cli")
-        ):
+        if name.split(".")[0] in ("torch", "torchvision") and (PLACE[here] > TORCH_LINE or here.startswith("clis_cli")):
             found.append(f"{module} imports {name}")
     for node in ast.walk(tree) if here.startswith("clis_core") else ():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit", "exit", "quit"):

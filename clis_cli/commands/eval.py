@@ -22,9 +22,7 @@ def evaluate(
         str | None,
         typer.Argument(metavar="[RUN]", help="Run folder or its name; the newest run if left out."),
     ] = None,
-    split: Annotated[
-        Literal["val", "train"], typer.Option("--split", help="The images to judge on.")
-    ] = "val",
+    split: Annotated[Literal["val", "train"], typer.Option("--split", help="The images to judge on.")] = "val",
     detections: Annotated[
         Path | None,
         typer.Option("--detections", metavar="FILE", help="Judge COCO results json instead of a run."),
@@ -34,9 +32,7 @@ def evaluate(
     ] = None,
     train_gt: Annotated[
         Path | None,
-        typer.Option(
-            "--train-gt", metavar="JSON", help="Training json; its counts give rare, common, frequent."
-        ),
+        typer.Option("--train-gt", metavar="JSON", help="Training json; its counts give rare, common, frequent."),
     ] = None,
     engine: Annotated[
         Engine | None,
@@ -45,9 +41,7 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="last|best|FILE", help="The run's weights to judge.")
     ] = "last",
-    save_json: Annotated[
-        bool, typer.Option("--save-json", help=f"Also keep {SAVED} in the run folder.")
-    ] = False,
+    save_json: Annotated[bool, typer.Option("--save-json", help=f"Also keep {SAVED} in the run folder.")] = False,
     device: options.Device = None,
     settings: options.Settings = None,
     as_json: options.Json = False,
@@ -88,17 +82,13 @@ def evaluate(
         named = config.data.val if split == "val" else config.data.train
         for path in (weights, named or config.data.root):
             console.note(f"would read   {path}")
-        console.note(
-            f"would write  {folder / f'eval-{split}'}: metrics{' and ' + SAVED if save_json else ''}"
-        )
+        console.note(f"would write  {folder / f'eval-{split}'}: metrics{' and ' + SAVED if save_json else ''}")
         typer.echo(dump_toml(config), nl=False)
         return
     from clis_core.jobs.evaluate import evaluate_run
 
     with console.reporter() as report:
-        metrics = evaluate_run(
-            folder, config, split=split, checkpoint=checkpoint, save_json=save_json, reporter=report
-        )
+        metrics = evaluate_run(folder, config, split=split, checkpoint=checkpoint, save_json=save_json, reporter=report)
     _print(f"{folder.name}, {split}", metrics.values, as_json)
 
 

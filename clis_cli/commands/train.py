@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    data: Annotated[
-        Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")] = None,
     preset: options.Preset = None,
     config: options.Config = None,
     settings: options.Settings = None,
@@ -27,16 +25,10 @@ def train(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option(
-            "--out", "-o", metavar="RUN", help="Run folder; a bare name lies under a workspace's runs."
-        ),
+        typer.Option("--out", "-o", metavar="RUN", help="Run folder; a bare name lies under a workspace's runs."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run: -o RUN, else the newest.")
-    ] = False,
-    iterations: Annotated[
-        int | None, typer.Option("--iterations", "-n", metavar="N", help="Optimiser steps.")
-    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: -o RUN, else the newest.")] = False,
+    iterations: Annotated[int | None, typer.Option("--iterations", "-n", metavar="N", help="Optimiser steps.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", "-b", metavar="N", help="Images a step.")] = None,
     lr: Annotated[
         float | None, typer.Option("--lr", metavar="X", help="Learning rate at train.lr_batch images a step.")

@@ -51,11 +51,7 @@ class PyramidConfig(Frozen):
     @field_validator("strides")
     @classmethod
     def _doubling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if (
-            not value
-            or any(b != 2 * a for a, b in pairwise(value))
-            or value[0] not in (4, 8, 16)
-        ):
+        if not value or any(b != 2 * a for a, b in pairwise(value)) or value[0] not in (4, 8, 16):
             raise ValueError("needs strides that start at 4, 8 or 16 and double, such as [4, 8, 16, 32]")
         if value[-1] > 32:
             raise ValueError("a backbone's last stride is 32")

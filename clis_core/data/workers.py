@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -85,6 +86,18 @@ def worker_died(error: RuntimeError) -> DataError | None:
         hint="It was killed, or out of memory (in a container: docker run --shm-size=8g). "
         "To load in the training process: --set data.workers=0",
     )
+
+
+@contextlib.contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """A block that uses a loader: torch's error for a dead worker leaves it as a `DataError` (see `worker_died`)."""
+    try:
+        yield
+    except RuntimeError as error:
+        died = worker_died(error)
+        if died is None:
+            raise
+        raise died from error
 
 
 @dataclass

@@ -110,11 +110,7 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
         if config.init != "none":
             load_backbone_state(network, read_state(Path(config.init)), config.init)
     fold_norms(network, affine=config.norm == "affine")
-    stages = (
-        _resnet_stages(network)
-        if config.name.startswith("resnet")
-        else _mobilenet_stages(network, config.name)
-    )
+    stages = _resnet_stages(network) if config.name.startswith("resnet") else _mobilenet_stages(network, config.name)
     for stage in stages[: config.frozen_stages]:
         freeze(stage)
     return Backbone(stages, _CHANNELS[config.name])

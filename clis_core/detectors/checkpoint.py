@@ -34,9 +34,7 @@ class Shipped(NamedTuple):
     step: int
 
 
-def pack(
-    detector: Detector, state: dict[str, torch.Tensor], categories: Categories, step: int
-) -> dict[str, Any]:
+def pack(detector: Detector, state: dict[str, torch.Tensor], categories: Categories, step: int) -> dict[str, Any]:
     """What is needed to run a detector elsewhere.
 
     Args:
@@ -65,18 +63,13 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: not a checkpoint of clis; loading it would execute code from it."
-        ) from error
+        raise CheckpointError(f"{path}: not a checkpoint of clis; loading it would execute code from it.") from error
     except Exception as error:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged ({type(error).__name__}).",
             hint="Use an older one of the run's checkpoints: --checkpoint FILE",
         ) from error
-    if (
-        not isinstance(content, dict)
-        or not {"format", "step", "detector_config", "detector"} <= content.keys()
-    ):
+    if not isinstance(content, dict) or not {"format", "step", "detector_config", "detector"} <= content.keys():
         raise CheckpointError(
             f"{path}: not a checkpoint of clis.",
             hint="To start a training from other weights, use --init FILE.",

@@ -82,18 +82,13 @@ class FasterRCNN(nn.Module):
         raw = [RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images]
         batch = self.preprocess(raw)
         found = self.detect(batch)
-        return [
-            _unscale(d, (x.shape[-2], x.shape[-1]), s)
-            for d, x, s in zip(found, images, batch.sizes, strict=True)
-        ]
+        return [_unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
 
     def detect(self, batch: ImageBatch) -> list[Detection]:
         """Detections in the frame of the resized images."""
         features = self.encoder(batch.pixels)
         rpn = self.config.rpn
-        proposals = self.rpn.propose(
-            self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals
-        )
+        proposals = self.rpn.propose(self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals)
         embedded = self.head.embed(self.pool_regions(features, proposals))
         scores = self.head.scores(embedded)  # [R, C]
         counts = [len(p) for p in proposals]

@@ -70,9 +70,7 @@ class RoiPool(nn.Module):
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=True)):
             index = (levels == level).nonzero()[:, 0]
             # An empty selection still ties the level to the graph, so that each parameter always has a gradient.
-            pooled = roi_align(
-                feature.to(rois.dtype), rows[index], self.size, 1 / stride, self.sampling_ratio
-            )
+            pooled = roi_align(feature.to(rois.dtype), rows[index], self.size, 1 / stride, self.sampling_ratio)
             out = out.index_copy(0, index, pooled)
         return out
 
@@ -102,9 +100,7 @@ class RoiPool(nn.Module):
 
         count = len(rois)
         y_shape, x_shape = (count, cells, 1, 2 * per_cell, 1), (count, 1, cells, 1, 2 * per_cell)
-        index = (
-            first.view(-1, 1, 1, 1, 1) + (y_index * width[:, :, None]).view(y_shape) + x_index.view(x_shape)
-        )
+        index = first.view(-1, 1, 1, 1, 1) + (y_index * width[:, :, None]).view(y_shape) + x_index.view(x_shape)
         weight = y_weight.view(y_shape) * x_weight.view(x_shape) / per_cell**2
         summed = (2 * per_cell) ** 2
         return index.reshape(count * cells**2, summed), weight.reshape(count * cells**2, summed)

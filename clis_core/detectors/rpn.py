@@ -70,9 +70,7 @@ class ProposalNetwork(nn.Module):
         )
 
     @torch.no_grad()
-    def propose(
-        self, output: RpnOutput, sizes: list[tuple[int, int]], before_nms: int, proposals: int
-    ) -> list[Tensor]:
+    def propose(self, output: RpnOutput, sizes: list[tuple[int, int]], before_nms: int, proposals: int) -> list[Tensor]:
         """The best boxes of each image: best of each level, decoded, NMS within the level, best of all.
 
         Args:

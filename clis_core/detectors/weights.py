@@ -23,9 +23,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is missing, damaged, holds no tensors, or would have to execute code to load.
     """
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such weight file.", hint="Give the path of a .pth or .safetensors file."
-        )
+        raise CheckpointError(f"{path}: no such weight file.", hint="Give the path of a .pth or .safetensors file.")
     loaded: Any
     try:
         if path.suffix == ".safetensors":

@@ -31,9 +31,7 @@ def by_pycocotools(truth: GroundTruth, detections: Detections) -> Curves:
     columns = (truth.box_image_ids, truth.box_category_ids, truth.xywh, truth.areas, truth.crowd.astype(int))
     boxes = [
         {"id": number, "image_id": i, "category_id": c, "bbox": b, "area": a, "iscrowd": k}
-        for number, (i, c, b, a, k) in enumerate(
-            zip(*(column.tolist() for column in columns), strict=True), start=1
-        )
+        for number, (i, c, b, a, k) in enumerate(zip(*(column.tolist() for column in columns), strict=True), start=1)
     ]
     with contextlib.redirect_stdout(io.StringIO()):  # it tells all it does
         gt, dt = COCO(), COCO()

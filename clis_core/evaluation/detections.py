@@ -68,9 +68,7 @@ class Detections:
         for name, (shape, kind) in forms.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype.kind != kind:
-                raise ValueError(
-                    f"{name} is {array.dtype} {list(array.shape)}, not {list(shape)} of kind {kind!r}"
-                )
+                raise ValueError(f"{name} is {array.dtype} {list(array.shape)}, not {list(shape)} of kind {kind!r}")
 
     def __len__(self) -> int:
         return len(self.image_ids)

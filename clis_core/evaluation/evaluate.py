@@ -67,9 +67,7 @@ def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:
     return engine or able[0]
 
 
-def _curves(
-    engine: Engine, truth: GroundTruth, detections: Detections, groups: Mapping[int, Group]
-) -> Curves:
+def _curves(engine: Engine, truth: GroundTruth, detections: Detections, groups: Mapping[int, Group]) -> Curves:
     match (truth.protocol, engine):
         case ("lvis", "lvis"):
             return lvis.by_lvis(truth, detections, groups)

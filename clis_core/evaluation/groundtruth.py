@@ -110,9 +110,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
         raise explain(path, memoryview(data), error, _File) from None
     if not file.images or not file.categories:
         missing = "categories" if file.images else "images"
-        raise DataError(
-            f"{path}: the list '{missing}' is empty.", hint="Give the json of a split with images."
-        )
+        raise DataError(f"{path}: the list '{missing}' is empty.", hint="Give the json of a split with images.")
     _unique(path, "images", [i.id for i in file.images])
     _unique(path, "categories", [c.id for c in file.categories])
     categories = sorted(file.categories, key=lambda c: c.id)
@@ -123,9 +121,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     unknown = np.isnan(areas)
     if unknown.any():
         areas[unknown] = xywh[unknown, 2] * xywh[unknown, 3]
-        notes.append(
-            f"{int(unknown.sum())} annotations have no area; theirs is taken to be width times height."
-        )
+        notes.append(f"{int(unknown.sum())} annotations have no area; theirs is taken to be width times height.")
     bad_ids = not _good_ids([a.id for a in file.annotations])
     if bad_ids:
         notes.append(

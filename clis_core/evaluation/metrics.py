@@ -62,9 +62,7 @@ class Curves:
     caps: list[int]
 
 
-def summarise(
-    curves: Curves, groups: Mapping[int, Group]
-) -> tuple[dict[str, float | None], dict[int, float | None]]:
+def summarise(curves: Curves, groups: Mapping[int, Group]) -> tuple[dict[str, float | None], dict[int, float | None]]:
     """Average the curves as lvis and pycocotools do: over all entries of classes that have objects.
 
     Args:

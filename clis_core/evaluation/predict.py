@@ -54,9 +54,7 @@ def predict(
                 ratio = np.array([width / image.shape[-1], height / image.shape[-2]] * 2, dtype=np.float32)
                 boxes: NDArray[np.float32] = found.boxes.float().cpu().numpy() * ratio
                 labels = found.labels.cpu().numpy()
-                builder.add(
-                    int(table.image_ids[index]), ids[labels - 1], boxes, found.scores.float().cpu().numpy()
-                )
+                builder.add(int(table.image_ids[index]), ids[labels - 1], boxes, found.scores.float().cpu().numpy())
             done += len(indices)
             reporter.progress("detect", done, total)
     return builder.build()

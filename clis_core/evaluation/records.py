@@ -56,9 +56,7 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[list[T]], path: Path, *, f
         place = f", record {int(match[1]) + first}" + (match[2] and f", {match[2]}") if match else ""
         raise DataError(f"{path}{place}: {what}.", hint=HINT) from None
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text: {error.reason}.", hint="Save the json as UTF-8."
-        ) from None
+        raise DataError(f"{path} is not UTF-8 text: {error.reason}.", hint="Save the json as UTF-8.") from None
     except msgspec.DecodeError as error:
         raise DataError(f"{path}{_fault(data, str(error))}", hint=HINT) from None
 

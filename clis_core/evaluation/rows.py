@@ -76,9 +76,7 @@ def result_rows(detections: Detections, which: NDArray[np.bool_]) -> NDArray[np.
     return rows
 
 
-def top_per_image(
-    image_ids: NDArray[np.int64], scores: NDArray[np.floating[Any]], cap: int
-) -> NDArray[np.bool_]:
+def top_per_image(image_ids: NDArray[np.int64], scores: NDArray[np.floating[Any]], cap: int) -> NDArray[np.bool_]:
     """Which detections are among the best of their image; of equal scores the earlier are the better.
 
     Args:
@@ -105,9 +103,7 @@ def hotcoco_truth(truth: GroundTruth, which: NDArray[np.bool_] | slice = slice(N
     from hotcoco import COCO
 
     images: list[dict[str, Any]] = []
-    for i, negative, inexhaustive in zip(
-        truth.image_ids.tolist(), truth.negatives, truth.not_exhaustive, strict=True
-    ):
+    for i, negative, inexhaustive in zip(truth.image_ids.tolist(), truth.negatives, truth.not_exhaustive, strict=True):
         lists = {"neg_category_ids": negative, "not_exhaustive_category_ids": inexhaustive}
         images.append({"id": i} | {name: ids for name, ids in lists.items() if ids is not None})
     return COCO.from_arrays(

@@ -18,9 +18,7 @@ def open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(
-            f"device = {name!r} is not a device.", hint="--device cpu, cuda, cuda:1 or mps"
-        ) from error
+        raise ConfigError(f"device = {name!r} is not a device.", hint="--device cpu, cuda, cuda:1 or mps") from error
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),

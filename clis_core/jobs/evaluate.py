@@ -14,6 +14,7 @@ from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import EvalLoader
+from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import load_detector
 from clis_core.errors import CheckpointError, Interrupted
@@ -65,7 +66,7 @@ def evaluate_run(
     data = open_split(config.data, split, run.parent / ".cache")
     shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
     reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
-    with StopRequest() as stop:
+    with StopRequest() as stop, naming_dead_workers():
         metrics = measure(
             detector,
             shipped.categories,

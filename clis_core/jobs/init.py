@@ -40,9 +40,7 @@ def init_workspace(
     check_free(folder, force=force)
     preset_table(preset)
     if data is None:
-        raise ConfigError(
-            "Nothing says where the data set is.", hint="For example: clis init --data data/lvis"
-        )
+        raise ConfigError("Nothing says where the data set is.", hint="For example: clis init --data data/lvis")
     _describe(folder / data.expanduser(), reporter)
     tables: dict[str, Any] = {
         "workspace": {"runs": str(runs), "preset": preset},
@@ -83,6 +81,4 @@ def _describe(root: Path, reporter: Reporter) -> None:
         if split == "train":
             classes = table.categories.with_counts(table.image_counts().tolist())
             counts = [len(classes.labels_in_group(group)) for group in ("r", "c", "f")]
-            reporter.info(
-                f"{len(classes)} classes: {counts[0]} rare, {counts[1]} common, {counts[2]} frequent"
-            )
+            reporter.info(f"{len(classes)} classes: {counts[0]} rare, {counts[1]} common, {counts[2]} frequent")

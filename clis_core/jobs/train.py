@@ -14,6 +14,7 @@ from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
 from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.loader import TrainingLoader
+from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint
 from clis_core.errors import ConfigError, DataError
@@ -79,18 +80,25 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         path = restore(out, state, log)
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
     loader = TrainingLoader(
-        data, config.data, config.train.batch, config.seed, state.step, config.train.iterations
+        data,
+        config.data,
+        config.train.batch,
+        config.seed,
+        state.step,
+        config.train.iterations,
+        pin=device.type == "cuda",
     )
-    metrics = train_loop(
-        state,
-        loader,
-        config.train,
-        seed=config.seed,
-        run=out,
-        categories=categories,
-        reporter=log,
-        evaluate=_evaluator(config, categories, val, out, log) if val else None,
-    )
+    with naming_dead_workers():
+        metrics = train_loop(
+            state,
+            loader,
+            config.train,
+            seed=config.seed,
+            run=out,
+            categories=categories,
+            reporter=log,
+            evaluate=_evaluator(config, categories, val, out, log) if val else None,
+        )
     log.info(f"Weights after step {state.step}: sha256 {fingerprint(state.method.detector.state_dict())}")
     return TrainResult(out, metrics, state.step)
 

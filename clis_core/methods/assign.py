@@ -14,9 +14,7 @@ IGNORED = -2
 
 
 @torch.no_grad()
-def match(
-    truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float, *, best_anchor: bool
-) -> Tensor:
+def match(truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float, *, best_anchor: bool) -> Tensor:
     """Match boxes to the ground truth by their overlap (Ren et al. 2015, sec. 3.1.2).
 
     Args:

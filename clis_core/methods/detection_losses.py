@@ -31,9 +31,7 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
     """
     logits, wanted, offsets, goals = [], [], [], []
     for image, target in enumerate(targets):
-        matched = match(
-            target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True
-        )
+        matched = match(target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True)
         objects, background = sample(matched, config.samples, config.positive_fraction)
         index = torch.cat((objects, background))
         logits.append(output.logits[image, index])
@@ -42,9 +40,7 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
         goals.append(encode(target.boxes[matched[objects]], output.anchors[objects], RPN_WEIGHTS))
     all_logits = torch.cat(logits).float()
     count = max(1, len(all_logits))
-    objectness = F.binary_cross_entropy_with_logits(
-        all_logits, torch.cat(wanted).to(all_logits), reduction="sum"
-    )
+    objectness = F.binary_cross_entropy_with_logits(all_logits, torch.cat(wanted).to(all_logits), reduction="sum")
     box = F.smooth_l1_loss(torch.cat(offsets).float(), torch.cat(goals), beta=config.beta, reduction="sum")
     return {"rpn_objectness": objectness / count, "rpn_box": box / count}
 

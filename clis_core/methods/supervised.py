@@ -27,9 +27,7 @@ class Supervised(nn.Module):
         """The weighted losses of one batch; the same keys whatever the batch holds."""
         images = self.detector.preprocess(batch.images)
         features = self.detector.encoder(images.pixels)
-        return detection_losses(
-            self.detector, images, features, batch.targets, self.config.rpn, self.config.roi
-        )
+        return detection_losses(self.detector, images, features, batch.targets, self.config.rpn, self.config.roi)
 
     def after_step(self) -> None:
         """Nothing to keep up beside the weights."""

@@ -23,9 +23,7 @@ TRAIN = ("train", "--data", "d", "--preset", "baseline-tiny", "-o", "run")
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60
-    )
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +36,7 @@ def python(*words: str) -> subprocess.CompletedProcess[str]:
         (ClisError("no", hint="do"), 1),
     ],
 )
-def test_an_error_is_a_message_a_hint_and_a_code(
-    clis: Any, fake_job: Any, error: ClisError, code: int
-) -> None:
+def test_an_error_is_a_message_a_hint_and_a_code(clis: Any, fake_job: Any, error: ClisError, code: int) -> None:
     fake_job("clis_core.jobs.train", "train", error)
     assert clis(*TRAIN) == (code, "", "Error: no\nHint: do\n")
 
@@ -71,9 +67,7 @@ def test_a_file_that_cannot_be_written_is_no_bug(clis: Any, fake_job: Any) -> No
     assert result.err.startswith("Error: Permission denied: /runs\nHint: ")
 
 
-@pytest.mark.parametrize(
-    "words", [("--debug", *TRAIN), (*TRAIN, "--debug"), (TRAIN[0], "--debug", *TRAIN[1:])]
-)
+@pytest.mark.parametrize("words", [("--debug", *TRAIN), (*TRAIN, "--debug"), (TRAIN[0], "--debug", *TRAIN[1:])])
 def test_debug_shows_the_traceback_anywhere(clis: Any, fake_job: Any, words: tuple[str, ...]) -> None:
     for error, code in ((ConfigError("no"), 3), (ZeroDivisionError("no"), 1)):
         fake_job("clis_core.jobs.train", "train", error)

@@ -15,9 +15,7 @@ TINY = ("--preset", "baseline-tiny")
 
 @pytest.fixture
 def calls(fake_job: Any, tmp_path: Path) -> Any:
-    return fake_job(
-        "clis_core.jobs.train", "train", SimpleNamespace(run=tmp_path / "run", metrics={"AP": 12.345})
-    )
+    return fake_job("clis_core.jobs.train", "train", SimpleNamespace(run=tmp_path / "run", metrics={"AP": 12.345}))
 
 
 def snapshot(folder: Path) -> dict[str, int]:
@@ -58,9 +56,7 @@ def test_alpha_and_beta_need_a_method_that_has_them(clis: Any, calls: Any) -> No
     assert calls == []
 
 
-def test_a_workspace_needs_no_flags(
-    clis: Any, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_workspace_needs_no_flags(clis: Any, calls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clis.toml").write_text('[workspace]\npreset = "baseline-tiny"\n[data]\nroot = "lvis"')
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")

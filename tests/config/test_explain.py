@@ -41,8 +41,7 @@ def complaint(*settings: str, preset: str = "baseline-r50-1x", **flags: tuple[st
         ("train.lr.x=1", 'train.lr = {"x": 1} (--set): is a single value, not a table'),
         (
             "data=3",
-            "data = 3 (--set): is a table: set one of its keys, "
-            "data.root, data.train, data.val, data.train_images",
+            "data = 3 (--set): is a table: set one of its keys, data.root, data.train, data.val, data.train_images",
         ),
         ("data.short_sides=['a']", 'data.short_sides[0] = "a" (--set): must be a valid integer'),
         (
@@ -52,8 +51,7 @@ def complaint(*settings: str, preset: str = "baseline-r50-1x", **flags: tuple[st
         ("train.amp=bf61", 'train.amp = "bf61" (--set): must be one of off, bf16, fp16; did you mean bf16?'),
         (
             "data.sampler.kind=unifrom",
-            'data.sampler.kind = "unifrom" (--set): must be one of uniform, repeat-factor; '
-            "did you mean uniform?",
+            'data.sampler.kind = "unifrom" (--set): must be one of uniform, repeat-factor; did you mean uniform?',
         ),
         (
             "train.accumulate=3",
@@ -67,9 +65,7 @@ def test_one_line_for_a_problem(setting: str, message: str) -> None:
 
 def test_a_key_of_another_kind() -> None:
     line = complaint("data.sampler.kind=uniform", "data.sampler.threshold=0.1")
-    assert line.startswith(
-        "data.sampler.threshold = 0.1 (--set): data.sampler of kind 'uniform' has no threshold"
-    )
+    assert line.startswith("data.sampler.threshold = 0.1 (--set): data.sampler of kind 'uniform' has no threshold")
     assert line.endswith("of kind 'repeat-factor' it has")
 
 

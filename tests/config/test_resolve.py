@@ -34,12 +34,8 @@ def test_no_layers_are_the_defaults() -> None:
 def test_each_layer_wins_over_the_one_before(tmp_path: Path) -> None:
     # A key for each layer; every later layer sets all keys of the earlier ones as well.
     file = tmp_path / "my.toml"
-    file.write_text(
-        '[train]\nwarmup = 3\nlog_every = 3\nkeep = 3\nlr = 3.0\n[detector.backbone]\nname = "resnet34"'
-    )
-    workspace = layer(
-        preset="baseline-small", train={"iterations": 2, "warmup": 2, "log_every": 2, "keep": 2}
-    )
+    file.write_text('[train]\nwarmup = 3\nlog_every = 3\nkeep = 3\nlr = 3.0\n[detector.backbone]\nname = "resnet34"')
+    workspace = layer(preset="baseline-small", train={"iterations": 2, "warmup": 2, "log_every": 2, "keep": 2})
     command = command_layer(["train.log_every=4", "train.keep=4"], {"--keep": ("train.keep", 5)})
     config = resolve(run_layers(workspace, file, command))
     assert config.preset == "baseline-small"
@@ -58,9 +54,7 @@ def test_a_new_kind_drops_the_other_keys_of_its_table() -> None:
     assert resolve([low, layer(train={"optimiser": {"kind": "sgd"}})]).train.optimiser == Sgd()
     same = layer(train={"optimiser": {"kind": "adamw", "betas": [0.5, 0.5]}})
     assert resolve([low, same]).train.optimiser == AdamW(weight_decay=0.3, betas=(0.5, 0.5))
-    assert resolve([low, layer(train={"optimiser": {"weight_decay": 0.1}})]).train.optimiser == AdamW(
-        weight_decay=0.1
-    )
+    assert resolve([low, layer(train={"optimiser": {"weight_decay": 0.1}})]).train.optimiser == AdamW(weight_decay=0.1)
 
 
 def test_the_order_of_settings_does_not_matter() -> None:
@@ -120,8 +114,7 @@ def test_paths_in_a_file_start_from_its_folder(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "configs").mkdir()
     file = tmp_path / "configs" / "my.toml"
     file.write_text(
-        '[data]\ntrain = "t.json"\nval = "../v.json"\nroot = "/abs"\n'
-        '[detector.backbone]\ninit = "w/first.pth"'
+        '[data]\ntrain = "t.json"\nval = "../v.json"\nroot = "/abs"\n[detector.backbone]\ninit = "w/first.pth"'
     )
     monkeypatch.chdir(tmp_path)
     for config in (load_config(file), load_config(Path("configs/my.toml"))):
@@ -135,11 +128,7 @@ def test_paths_of_the_command_line_start_from_here(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/someone")
     config = resolve(
-        [
-            command_layer(
-                ["data.train=a/t.json", "data.val=~/v.json"], {"--init": ("detector.backbone.init", "w.pth")}
-            )
-        ]
+        [command_layer(["data.train=a/t.json", "data.val=~/v.json"], {"--init": ("detector.backbone.init", "w.pth")})]
     )
     assert config.data.train == tmp_path / "a" / "t.json"
     assert config.data.val == Path("/home/someone/v.json")
@@ -158,9 +147,7 @@ def test_the_preset_of_the_highest_layer_counts(tmp_path: Path) -> None:
     assert resolve(run_layers(workspace, file, nothing)).detector.head.specialised
     named = command_layer([], {"--preset": ("preset", "baseline-r101-1x")})
     assert resolve(run_layers(workspace, None, named)).detector.backbone.name == "resnet101"
-    with pytest.raises(
-        ConfigError, match=r"my\.toml builds on preset 'specialised-small'.*'baseline-r101-1x'"
-    ):
+    with pytest.raises(ConfigError, match=r"my\.toml builds on preset 'specialised-small'.*'baseline-r101-1x'"):
         run_layers(workspace, file, named)
 
 

@@ -11,9 +11,7 @@ from clis_core.errors import CheckpointError, ConfigError
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    config = resolve(
-        [preset_layer("baseline-tiny"), command_layer(["train.iterations=50", "data.root=/data"])]
-    )
+    config = resolve([preset_layer("baseline-tiny"), command_layer(["train.iterations=50", "data.root=/data"])])
     (tmp_path / "run").mkdir()
     save_config(config, tmp_path / "run" / "config.toml")
     return tmp_path / "run"

@@ -51,14 +51,10 @@ tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
                 "schedule": st.fixed_dictionaries(
                     {"kind": st.just("multistep"), "milestones": st.lists(floats).map(sorted)}
                 ),
-                "optimiser": st.fixed_dictionaries(
-                    {"kind": st.just("adamw"), "betas": st.tuples(floats, floats)}
-                ),
+                "optimiser": st.fixed_dictionaries({"kind": st.just("adamw"), "betas": st.tuples(floats, floats)}),
             },
         ),
-        "eval": st.fixed_dictionaries(
-            {"engine": st.none() | st.sampled_from(["hotcoco", "lvis", "pycocotools"])}
-        ),
+        "eval": st.fixed_dictionaries({"engine": st.none() | st.sampled_from(["hotcoco", "lvis", "pycocotools"])}),
     },
 )
 

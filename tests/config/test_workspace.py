@@ -141,9 +141,7 @@ def test_a_new_run_takes_the_next_free_name(tmp_path: Path, monkeypatch: pytest.
     for _ in range(3):
         names.append(new_run(None, "baseline-small", found))
         names[-1].mkdir(parents=True)
-    assert names == [
-        tmp_path / "runs" / name for name in ("baseline-small", "baseline-small-2", "baseline-small-3")
-    ]
+    assert names == [tmp_path / "runs" / name for name in ("baseline-small", "baseline-small-2", "baseline-small-3")]
     assert new_run("mine", "x", found) == tmp_path / "runs" / "mine"
     assert new_run("./mine", "x", None) == new_run("mine", "x", None) == tmp_path / "mine"
     assert new_run("out/mine", "x", found) == tmp_path / "out" / "mine"

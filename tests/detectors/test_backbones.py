@@ -28,18 +28,14 @@ def test_maps(name):
 def test_starts_from_a_file_of_torchvision_weights(tmp_path, name):
     torch.manual_seed(1)
     network = torchvision.models.get_model(name, weights=None).eval()
-    torch.save(
-        {"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "w.pth"
-    )
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "w.pth")
     backbone = build_backbone(BackboneConfig(name=name, init=str(tmp_path / "w.pth"))).eval()
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         if name == "resnet18":
             expected = network.layer4(
                 network.layer3(
-                    network.layer2(
-                        network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(x)))))
-                    )
+                    network.layer2(network.layer1(network.maxpool(network.relu(network.bn1(network.conv1(x))))))
                 )
             )
         else:

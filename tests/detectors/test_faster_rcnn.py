@@ -56,9 +56,7 @@ def test_equals_the_long_way(make_detector):
         cls, loc = head.cls_2fc(pooled), head.loc_2fc(pooled)
         probability = head.fc_cls(cls).softmax(dim=1)[:, 1:] * head.fc_obj(loc).sigmoid()  # CLIS, sec. III-B5
         offsets = head.fc_reg(loc).view(-1, 7, 4)
-        boxes = torch.stack(
-            [clip(decode(offsets[:, c], proposals[0], ROI_WEIGHTS), (64, 96)) for c in range(7)], dim=1
-        )
+        boxes = torch.stack([clip(decode(offsets[:, c], proposals[0], ROI_WEIGHTS), (64, 96)) for c in range(7)], dim=1)
         flat, labels = probability.reshape(-1), torch.arange(1, 8).repeat(len(probability))
         keep = (flat > 1e-4).nonzero()[:, 0]
         keep = keep[batched_nms(boxes.reshape(-1, 4)[keep], flat[keep], labels[keep], 0.5)][:300]

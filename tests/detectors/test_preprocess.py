@@ -24,9 +24,7 @@ def test_resize_equals_pillow():
 
 def test_normalise_flip_and_pad():
     image = picture(30, 40)
-    batch = Preprocess(32)(
-        [RawImage(image, (30, 40)), RawImage(image, (30, 40), True), RawImage(image, (60, 80))]
-    )
+    batch = Preprocess(32)([RawImage(image, (30, 40)), RawImage(image, (30, 40), True), RawImage(image, (60, 80))])
     assert batch.pixels.shape == (3, 3, 64, 96)
     assert batch.pixels.is_contiguous(memory_format=torch.channels_last)
     assert batch.sizes == [(30, 40), (30, 40), (60, 80)]

@@ -165,9 +165,7 @@ def test_missing_files(tmp_path: Path, name: str) -> None:
 def test_not_a_number_is_not_written(tmp_path: Path) -> None:
     found = some()
     found.scores[5] = np.nan
-    with pytest.raises(
-        DataError, match="Detection 5 of the detector has a box or a score that is not a finite number"
-    ):
+    with pytest.raises(DataError, match="Detection 5 of the detector has a box or a score that is not a finite number"):
         to_coco_json(found, tmp_path / "results.json")
     assert not list(tmp_path.iterdir())
 
@@ -229,7 +227,5 @@ def test_a_compact_file_of_another_version(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr("clis_core.evaluation.detections.VERSION", 2)
         some(1).save(path)
-    with pytest.raises(
-        DataError, match=r"clis-detections version 2; this clis reads clis-detections version 1"
-    ):
+    with pytest.raises(DataError, match=r"clis-detections version 2; this clis reads clis-detections version 1"):
         read_detections(path)

@@ -29,16 +29,11 @@ class Listener(SilentReporter):
 
 def training_set(counts: list[int]) -> dict[str, Any]:
     """Class 2i+1 in counts[i] images, twice in each; class 1 also as a crowd in image 0."""
-    images = [
-        {"id": i, "width": 64, "height": 64, "file_name": f"{i}.jpg"}
-        for i in range(max(counts, default=0) + 1)
-    ]
+    images = [{"id": i, "width": 64, "height": 64, "file_name": f"{i}.jpg"} for i in range(max(counts, default=0) + 1)]
     boxes: list[dict[str, Any]] = []
     for place, count in enumerate(counts):
         for image in [i for i in range(1, count + 1) for _ in range(2)]:
-            boxes.append(
-                {"image_id": image, "category_id": 2 * place + 1, "bbox": [1, 1, 9, 9], "iscrowd": 0}
-            )
+            boxes.append({"image_id": image, "category_id": 2 * place + 1, "bbox": [1, 1, 9, 9], "iscrowd": 0})
     boxes.append({"image_id": 0, "category_id": 1, "bbox": [1, 1, 9, 9], "iscrowd": 1})
     for number, box in enumerate(boxes, start=1):
         box.update(id=number, area=81)

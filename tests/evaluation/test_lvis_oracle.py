@@ -41,9 +41,7 @@ def counted(truth: Record, records: list[Record]) -> list[Record]:
     return kept
 
 
-def matches(
-    image: Record, boxes: list[Record], found: list[Record], threshold: float, size: Any
-) -> list[Any]:
+def matches(image: Record, boxes: list[Record], found: list[Record], threshold: float, size: Any) -> list[Any]:
     """(score, whether right, or None where it is ignored) of each detection of one class in one image."""
     low, high = size
     outside = [not low <= b["area"] <= high for b in boxes]
@@ -73,9 +71,7 @@ def of_class(truth: Record, records: list[Record], category: int, threshold: flo
     """(average precision, recall) of one class at one threshold; None without objects."""
     outcome, objects = [], 0
     for image in truth["images"]:
-        boxes = [
-            b for b in truth["annotations"] if b["image_id"] == image["id"] and b["category_id"] == category
-        ]
+        boxes = [b for b in truth["annotations"] if b["image_id"] == image["id"] and b["category_id"] == category]
         objects += sum(size[0] <= b["area"] <= size[1] for b in boxes)
         found = [r for r in records if r["image_id"] == image["id"] and r["category_id"] == category]
         outcome += matches(image, boxes, found, threshold, size)

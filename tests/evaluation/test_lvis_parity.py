@@ -268,9 +268,7 @@ def test_the_official_sample(per_image: int) -> None:
     # Random categories seldom meet those that an image is judged on, so some are pointed there.
     for number, image in enumerate(federated):
         there = np.flatnonzero(detections.image_ids == image["id"])[:9]
-        detections.category_ids[there] = np.resize(
-            image["neg_category_ids"] + image["not_exhaustive_category_ids"], 9
-        )
+        detections.category_ids[there] = np.resize(image["neg_category_ids"] + image["not_exhaustive_category_ids"], 9)
         detections.scores[there[0]] = 1 - number / 1000
     official = official_lvis(OFFICIAL_SAMPLE, as_records(detections))
     assert 0.05 < official[0]["AP"] < 0.95

@@ -70,9 +70,7 @@ def with_score(value: float) -> Callable[[Detections], Detections]:
 
 
 def with_box(value: float) -> Callable[[Detections], Detections]:
-    return lambda d: replace(
-        d, boxes=np.where(np.arange(len(d))[:, None] == 7, np.float32([1, 2, value, 4]), d.boxes)
-    )
+    return lambda d: replace(d, boxes=np.where(np.arange(len(d))[:, None] == 7, np.float32([1, 2, value, 4]), d.boxes))
 
 
 def with_image(d: Detections) -> Detections:

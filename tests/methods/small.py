@@ -34,9 +34,7 @@ def small_detector(classes=5, **head):
 
 
 def small_config():
-    return SupervisedConfig(
-        rpn=RpnTraining(before_nms=100, proposals=60, samples=64), roi=RoiTraining(samples=32)
-    )
+    return SupervisedConfig(rpn=RpnTraining(before_nms=100, proposals=60, samples=64), roi=RoiTraining(samples=32))
 
 
 def some_batch(boxes=(3, 2), size=(64, 96), classes=5, seed=0):

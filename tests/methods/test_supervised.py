@@ -74,8 +74,7 @@ def test_region_losses_in_loops(monkeypatch):
     images = detector.preprocess(batch.images)
     features = detector.encoder(images.pixels)
     proposals = [
-        torch.cat((t.boxes + 1.5, torch.rand(6, 4) * 20 + torch.tensor([0, 0, 25, 25])))
-        for t in batch.targets
+        torch.cat((t.boxes + 1.5, torch.rand(6, 4) * 20 + torch.tensor([0, 0, 25, 25]))) for t in batch.targets
     ]
     config = RoiTraining(samples=8, beta=0.0, box_weight=2.0, objectness_weight=3.0)
     chosen = sample_regions(proposals, batch.targets, config)

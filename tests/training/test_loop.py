@@ -155,9 +155,7 @@ def test_diverged_loss_names_term_step_and_images(tmp_path):
             state.method.detector.head.fc_obj.bias.data.fill_(float("nan"))
         return batch
 
-    with pytest.raises(
-        TrainingDiverged, match=r"Step 3.*: objectness = nan\. Images: 0\.jpg, 1\.jpg"
-    ) as caught:
+    with pytest.raises(TrainingDiverged, match=r"Step 3.*: objectness = nan\. Images: 0\.jpg, 1\.jpg") as caught:
         run_loop(tmp_path, state, spoil=spoil)
     assert "--lr" in caught.value.hint
     assert [f.name for f in checkpoints_of(tmp_path)] == ["step-00000002.pt"]
@@ -204,9 +202,7 @@ def test_log_keep_and_evaluation(tmp_path):
 
     state = make_state()
     config = CONFIG.model_copy(update={"eval_every": 3, "keep": 1})
-    metrics = run_loop(
-        tmp_path, state, config, evaluate, JsonLinesReporter(tmp_path / "log.jsonl", SilentReporter())
-    )
+    metrics = run_loop(tmp_path, state, config, evaluate, JsonLinesReporter(tmp_path / "log.jsonl", SilentReporter()))
     assert calls == [3, 6]
     assert metrics == {"AP": 4.0}
     assert state.method.training

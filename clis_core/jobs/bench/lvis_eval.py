@@ -112,8 +112,7 @@ def synthetic_truth(images: int, classes: int = CLASSES, seed: int = 0) -> dict[
                 }
             )
     categories = [
-        {"id": int(i), "name": f"class {i}", "frequency": "fcr"[3 * rank // classes]}
-        for rank, i in enumerate(ids)
+        {"id": int(i), "name": f"class {i}", "frequency": "fcr"[3 * rank // classes]} for rank, i in enumerate(ids)
     ]
     return {"images": records, "annotations": boxes, "categories": categories}
 
@@ -134,9 +133,7 @@ def synthetic_detections(truth: dict[str, Any], per_image: int, seed: int = 1) -
     owner = np.array([b["image_id"] for b in truth["annotations"]])[order]
     label = np.array([b["category_id"] for b in truth["annotations"]])[order]
     first, last = np.searchsorted(owner, images), np.searchsorted(owner, images, side="right")
-    boxes = np.concatenate(
-        [random.uniform(0, 400, (count, 2)), np.exp(random.uniform(1, 5, (count, 2)))], axis=1
-    )
+    boxes = np.concatenate([random.uniform(0, 400, (count, 2)), np.exp(random.uniform(1, 5, (count, 2)))], axis=1)
     categories = random.choice([c["id"] for c in truth["categories"]], count)
     near = (random.random(count) < 0.5) & (last > first)
     chosen = random.integers(first[near], last[near])

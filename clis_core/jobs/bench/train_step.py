@@ -89,9 +89,7 @@ def _batch(size: tuple[int, int], count: int) -> Batch:
     return Batch(images, targets, [f"image {i}" for i in range(count)])
 
 
-def _ours(
-    device: torch.device, data: Batch, *, amp: bool = False, compiled: bool = False
-) -> Callable[[], None]:
+def _ours(device: torch.device, data: Batch, *, amp: bool = False, compiled: bool = False) -> Callable[[], None]:
     torch.manual_seed(0)
     config = FasterRCNNConfig(backbone=BackboneConfig(init="none", norm="frozen"))
     detector = build_detector(config, CLASSES).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -101,9 +99,7 @@ def _ours(
     return _stepper(method, lambda: sum(method(data).values()), device, amp)
 
 
-def _torchvision(
-    device: torch.device, data: Batch, size: tuple[int, int], *, amp: bool = False
-) -> Callable[[], None]:
+def _torchvision(device: torch.device, data: Batch, size: tuple[int, int], *, amp: bool = False) -> Callable[[], None]:
     torch.manual_seed(0)
     # Norms as torchvision's own builder sets them with pretrained weights: frozen.
     from torchvision.models import resnet50
@@ -132,9 +128,7 @@ def _torchvision(
     return _stepper(model, loss, device, amp)
 
 
-def _stepper(
-    module: torch.nn.Module, loss: Callable[[], Any], device: torch.device, amp: bool
-) -> Callable[[], None]:
+def _stepper(module: torch.nn.Module, loss: Callable[[], Any], device: torch.device, amp: bool) -> Callable[[], None]:
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(parameters, lr=RATE, momentum=0.9, weight_decay=1e-4)
 

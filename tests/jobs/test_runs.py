@@ -1,0 +1,176 @@
+"""The jobs behind `clis train` and `clis eval`, on drawn data: what they leave, and what they refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from clis_core.config.load import Layer, load_config, preset_layer, resolve
+from clis_core.config.workspace import checkpoints_of
+from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.errors import CheckpointError, ConfigError, DataError
+from clis_core.evaluation.detections import Detections
+from clis_core.jobs.evaluate import evaluate_run
+from clis_core.jobs.evaluate_file import evaluate_file
+from clis_core.jobs.train import train
+from clis_core.report import SilentReporter
+
+QUICK = {
+    "train": {"iterations": 4, "batch": 2, "checkpoint_every": 2, "log_every": 1, "warmup": 1},
+    "detector": {"backbone": {"name": "mobilenet_v2"}},
+}
+
+
+def config_for(root, **values):
+    return resolve(
+        [preset_layer("baseline-tiny"), Layer("test", {"data": {"root": root}, **QUICK}), Layer("test", values)]
+    )
+
+
+class Heard(SilentReporter):
+    def __init__(self):
+        self.texts = []
+
+    def info(self, text):
+        self.texts.append(text)
+
+    def warn(self, text):
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("world", ["drawn_lvis", "drawn_coco"])
+def test_train_then_evaluate(request, tmp_path, world):
+    root = request.getfixturevalue(world)
+    config, reporter = config_for(root), Heard()
+    result = train(config, tmp_path / "run", reporter=reporter)
+    run = result.run
+    assert result.step == 4
+    assert load_config(run / "config.toml") == config
+    assert any("0.00025 = 0.0005 x 2/4" in text for text in reporter.texts)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
+
+    metrics = evaluate_run(run, config, reporter=SilentReporter(), save_json=True)
+    assert metrics.values == result.metrics
+    assert metrics.protocol == ("lvis" if world == "drawn_lvis" else "coco")
+    assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"} <= metrics.values.keys()
+    written = json.loads((run / "eval-val" / "metrics.json").read_text())
+    assert written["metrics"] == metrics.values
+
+    # The detections on disk say the same without the model, in either form.
+    truth = next(root.rglob("*val*.json"))
+    train_truth = next(root.rglob("*train*.json"))
+    for name in ("detections.npz", "detections.json"):
+        again = evaluate_file(run / "eval-val" / name, truth, train_gt=train_truth, reporter=SilentReporter())
+        assert again.values["AP"] == pytest.approx(metrics.values["AP"], abs=1e-4)
+    found = Detections.load(run / "eval-val" / "detections.npz")
+    assert len(np.unique(found.image_ids)) > 1
+
+
+def test_groups_of_a_data_set_without_frequencies_come_from_training_images(drawn_coco, tmp_path):
+    train(config_for(drawn_coco), tmp_path / "run", reporter=SilentReporter())
+    categories = load_detector(checkpoints_of(tmp_path / "run")[-1]).categories
+    truth = json.loads(next(drawn_coco.rglob("*train*.json")).read_text())
+    for category in categories:
+        images = {
+            a["image_id"]
+            for a in truth["annotations"]
+            if a["category_id"] == category.id and not a["iscrowd"] and min(a["bbox"][2:]) > 0
+        }
+        assert category.images == len(images)
+        assert category.group == ("r" if len(images) <= 10 else "c" if len(images) <= 100 else "f")
+
+
+def test_resumed_run_equals_the_uninterrupted_one_for_any_number_of_workers(drawn_lvis, tmp_path):
+    whole = train(config_for(drawn_lvis), tmp_path / "whole", reporter=SilentReporter())
+    half = tmp_path / "half"
+    train(config_for(drawn_lvis, data={"workers": 1}), half, reporter=SilentReporter())
+    for file in checkpoints_of(half)[1:]:
+        file.unlink()  # as if killed after step 2
+    config = load_config(half / "config.toml").model_copy(deep=True)
+    again = train(config, half, resume=True, reporter=SilentReporter())
+    prints = [fingerprint(load_detector(checkpoints_of(r)[-1]).detector.state_dict()) for r in (whole.run, again.run)]
+    assert prints[0] == prints[1]
+    assert whole.metrics == again.metrics
+
+
+@pytest.mark.slow
+def test_killed_without_warning_and_resumed(drawn_lvis, tmp_path):
+    """kill -9 at some moment of the training; --resume ends with the same weights."""
+
+    def command(out, *more):
+        options = ["--preset", "baseline-tiny", "--iterations", "30", "--set", "train.checkpoint_every=5"]
+        base = [sys.executable, "-m", "clis_cli", "train", "-o", str(out)]
+        return base + (list(more) if "--resume" in more else ["--data", str(drawn_lvis), *options])
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    process = subprocess.Popen(command(tmp_path / "killed"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len(checkpoints_of(tmp_path / "killed")) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = checkpoints_of(tmp_path / "killed")[-1].name
+    assert done < "step-00000030.pt"
+    subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
+    prints = [
+        fingerprint(load_detector(checkpoints_of(tmp_path / n)[-1]).detector.state_dict()) for n in ("whole", "killed")
+    ]
+    assert prints[0] == prints[1]
+
+
+def test_a_run_is_not_written_over(drawn_lvis, tmp_path):
+    train(config_for(drawn_lvis), tmp_path / "run", reporter=SilentReporter())
+    with pytest.raises(CheckpointError) as caught:
+        train(config_for(drawn_lvis), tmp_path / "run", reporter=SilentReporter())
+    assert "--resume" in caught.value.hint
+
+
+def test_refusals(drawn_lvis, drawn_coco, tmp_path):
+    quiet = SilentReporter()
+    with pytest.raises(ConfigError, match="not available"):
+        train(config_for(drawn_lvis, device="cuda:77"), tmp_path / "a", reporter=quiet)
+    with pytest.raises(ConfigError, match="is not a device"):
+        train(config_for(drawn_lvis, device="toaster"), tmp_path / "a", reporter=quiet)
+    with pytest.raises(ConfigError, match="fp16"):
+        train(config_for(drawn_lvis, device="cpu", train={"amp": "fp16"}), tmp_path / "a", reporter=quiet)
+    assert not (tmp_path / "a").exists()
+    run = train(config_for(drawn_lvis), tmp_path / "run", reporter=quiet).run
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        evaluate_run(run, load_config(run / "config.toml"), checkpoint="nothing.pt", reporter=quiet)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        evaluate_run(tmp_path, load_config(run / "config.toml"), reporter=quiet)
+    with pytest.raises(DataError, match="categor"):
+        evaluate_run(run, config_for(drawn_coco), reporter=quiet)
+
+
+def test_evaluation_settings_can_be_changed_after_training(drawn_lvis, tmp_path):
+    run = train(config_for(drawn_lvis), tmp_path / "run", reporter=SilentReporter()).run
+    fewer = config_for(drawn_lvis, detector={"postprocess": {"detections": 3}})
+    evaluate_run(run, fewer, reporter=SilentReporter())
+    found = Detections.load(run / "eval-val" / "detections.npz")
+    assert np.unique(found.image_ids, return_counts=True)[1].max() == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["tinylvis", "cocosmall"])
+def test_real_photographs(request, tmp_path, world):
+    """A short training on photographs already finds something."""
+    root = request.getfixturevalue(world)
+    weights = root.parents[1] / "weights" / "mobilenet_v2_imagenet_features.pth"
+    values = {
+        "data": {"root": root},
+        "detector": {"backbone": {"init": str(weights)}},
+        "train": {"iterations": 150, "checkpoint_every": 150},
+    }
+    result = train(
+        resolve([preset_layer("specialised-small"), Layer("test", values)]), tmp_path / "run", reporter=SilentReporter()
+    )
+    assert result.metrics["AP"] > {"tinylvis": 0.5, "cocosmall": 0.1}[world]
