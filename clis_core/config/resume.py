@@ -19,6 +19,7 @@ FREE = (
     "data.workers",
     "eval",
     "train.log_every",
+    "train.tensorboard",
     "train.checkpoint_every",
     "train.keep",
     "train.eval_every",

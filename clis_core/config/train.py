@@ -88,6 +88,8 @@ class TrainConfig(Frozen):
     """torch.compile the backbone and the pyramid."""
     log_every: int = Field(default=20, ge=1)
     """Steps between lines of log.jsonl."""
+    tensorboard: bool = False
+    """Write the same numbers for TensorBoard as well (extra 'tensorboard')."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps between checkpoints."""
     keep: int = Field(default=2, ge=1)

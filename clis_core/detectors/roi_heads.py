@@ -47,6 +47,11 @@ class RegionHead(nn.Module):
         self.fc_cls = nn.Linear(config.width, class_loss.num_logits)
         self.fc_reg = nn.Linear(config.width, 4 * (1 if config.class_agnostic else num_classes))
         self.fc_obj = nn.Linear(config.width, 1) if config.objectness else None
+        # mmdetection's first weights; nn.Linear's own shrink what passes by 6 a layer and learn slowly.
+        for stack in (self.cls_2fc, self.loc_2fc):
+            for layer in (stack.fc6, stack.fc7) if stack is not None else ():
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.zeros_(self.fc_cls.bias)
         nn.init.normal_(self.fc_reg.weight, std=0.001)

@@ -26,6 +26,7 @@ from clis_core.training.checkpoint import TrainState, restore
 from clis_core.training.ema import Averaged
 from clis_core.training.loop import Evaluate, train_loop
 from clis_core.training.optim import build_optimiser, scaled_rate
+from clis_core.training.tensorboard import TensorBoardReporter
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     categories = data.table.categories
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out / "config.toml")
+    if config.train.tensorboard:
+        reporter = TensorBoardReporter(out / "tensorboard", reporter)
     log = JsonLinesReporter(out / "log.jsonl", reporter)
     _say(log, config, data, val, device)
 
