@@ -18,6 +18,7 @@ import torch
 from clis_core.batch import Batch, Losses
 from clis_core.categories import Categories
 from clis_core.config.train import TrainConfig
+from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.build import Detector
 from clis_core.errors import Interrupted, TrainingDiverged
 from clis_core.report import Reporter
@@ -112,7 +113,7 @@ def train_loop(
             batch = next(source)
             waited = time.perf_counter() - began
             step = state.step
-            losses, norm = _one_step(state, batch, config, seed, device)
+            losses, norm = _one_step(state, batch, config, seed, device, run)
             state.step = step + 1
             window.add(losses, len(batch.images), norm, waited)
             _report(window, state.step, config, reporter)
@@ -191,7 +192,7 @@ class Keeper:
 
 
 def _one_step(
-    state: TrainState, batch: Batch, config: TrainConfig, seed: int, device: torch.device
+    state: TrainState, batch: Batch, config: TrainConfig, seed: int, device: torch.device, run: Path
 ) -> tuple[dict[str, float], float]:
     """One optimiser step; returns the weighted losses and the gradient's norm."""
     torch.manual_seed(_mix(seed, state.step))
@@ -203,15 +204,15 @@ def _one_step(
             losses: Losses = state.method(part.to(device))
         total = torch.stack([v.float() for v in losses.values()]).sum() / config.accumulate
         values = {k: float(v.detach()) / config.accumulate for k, v in losses.items()}
-        _check_losses(values, state, part, config)
+        _check_losses(values, state, part, config, run)
         state.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value
-    norm = _apply(state, config, batch)
+    norm = _apply(state, config, batch, run)
     return sums, norm
 
 
-def _apply(state: TrainState, config: TrainConfig, batch: Batch) -> float:
+def _apply(state: TrainState, config: TrainConfig, batch: Batch, run: Path) -> float:
     """Clip, check and apply the gradient; returns its norm before clipping."""
     state.scaler.unscale_(state.optimiser)
     gradients = [p.grad for p in state.method.parameters() if p.grad is not None]
@@ -220,7 +221,7 @@ def _apply(state: TrainState, config: TrainConfig, batch: Batch) -> float:
         # fp16 overflows now and then; the scaler then skips the step and lowers its scale.
         raise TrainingDiverged(
             f"Step {state.step}: the gradient is not finite although the losses are. {_images(batch)}",
-            hint=_divergence_hint(config),
+            hint=_divergence_hint(config, run),
         )
     if config.clip:
         torch.nn.utils.clip_grads_with_norm_(
@@ -251,12 +252,12 @@ def _parts(batch: Batch, count: int) -> list[Batch]:
     ]
 
 
-def _check_losses(values: Mapping[str, float], state: TrainState, batch: Batch, config: TrainConfig) -> None:
+def _check_losses(values: Mapping[str, float], state: TrainState, batch: Batch, config: TrainConfig, run: Path) -> None:
     bad = {k: v for k, v in values.items() if not math.isfinite(v)}
     if bad:
         terms = ", ".join(f"{k} = {v}" for k, v in bad.items())
         raise TrainingDiverged(
-            f"Step {state.step}: loss not finite: {terms}. {_images(batch)}", hint=_divergence_hint(config)
+            f"Step {state.step}: loss not finite: {terms}. {_images(batch)}", hint=_divergence_hint(config, run)
         )
 
 
@@ -264,11 +265,12 @@ def _images(batch: Batch) -> str:
     return f"Images: {', '.join(batch.names)}."
 
 
-def _divergence_hint(config: TrainConfig) -> str:
+def _divergence_hint(config: TrainConfig, run: Path) -> str:
     hint = f"Lower the rate (--lr {config.lr / 2:g}), lengthen train.warmup, or set train.clip=10"
     if config.amp != "off":
         hint += ", or set train.amp=off"
-    return hint + "; the last checkpoint is from before: clis train --resume."
+    files = checkpoints_of(run)
+    return hint + (f". The last checkpoint is from before: {files[-1]}" if files else ".")
 
 
 def _report(window: Window, step: int, config: TrainConfig, reporter: Reporter) -> None:

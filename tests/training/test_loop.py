@@ -158,6 +158,7 @@ def test_diverged_loss_names_term_step_and_images(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"Step 3.*: objectness = nan\. Images: 0\.jpg, 1\.jpg") as caught:
         run_loop(tmp_path, state, spoil=spoil)
     assert "--lr" in caught.value.hint
+    assert "step-00000002.pt" in caught.value.hint
     assert [f.name for f in checkpoints_of(tmp_path)] == ["step-00000002.pt"]
     for tensor in load_detector(checkpoints_of(tmp_path)[-1]).detector.state_dict().values():
         assert tensor.isfinite().all()
