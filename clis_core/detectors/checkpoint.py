@@ -20,6 +20,10 @@ from clis_core.errors import CheckpointError
 FORMAT = 1
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not whole; an older one may be."""
+
+
 class Shipped(NamedTuple):
     """A detector with the classes that it knows.
 
@@ -52,20 +56,28 @@ def pack(detector: Detector, state: dict[str, torch.Tensor], categories: Categor
     }
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's dictionary; nothing in the file is executed.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's dictionary, on the CPU; nothing in the file is executed.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not a checkpoint of clis, or of a newer format.
+        DamagedCheckpointError: the file is not whole.
+        CheckpointError: it is missing, not a checkpoint of clis, or of a newer format.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint.")
+        raise CheckpointError(f"{path}: no such checkpoint.", hint="A run's checkpoints are in its checkpoints folder.")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: not a checkpoint of clis; loading it would execute code from it.") from error
-    except Exception as error:
         raise CheckpointError(
+            f"{path}: not a checkpoint of clis; loading it would execute code from it.",
+            hint="To start a training from weights of another program, save its tensors alone and use --init FILE.",
+        ) from error
+    except (OSError, MemoryError) as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be read: {error}", hint="Mend the disk or free memory, and try again."
+        ) from error
+    except Exception as error:
+        raise DamagedCheckpointError(
             f"{path}: the checkpoint is damaged ({type(error).__name__}).",
             hint="Use an older one of the run's checkpoints: --checkpoint FILE",
         ) from error
@@ -92,12 +104,20 @@ def unpack(content: dict[str, Any], path: Path, device: torch.device | str = "cp
         config = TypeAdapter(DetectorConfig).validate_json(content["detector_config"])
         categories = Categories.from_records(json.loads(content["categories"]))
     except (ValidationError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path}: the checkpoint's description cannot be read: {error}") from error
-    config = config.model_copy(update={"backbone": config.backbone.model_copy(update={"init": "none"})})
-    detector = build_detector(config, len(categories))
+        raise DamagedCheckpointError(
+            f"{path}: the checkpoint's description cannot be read: {error}",
+            hint="Use an older one of the run's checkpoints: --checkpoint FILE",
+        ) from error
+    detector = build_detector(without_first_weights(config), len(categories))
+    detector.config = config
     load_state(detector, content.get("ema") or content["detector"], path)
     detector = detector.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return Shipped(detector, categories, int(content["step"]))
+
+
+def without_first_weights(config: DetectorConfig) -> DetectorConfig:
+    """The same detector with random first weights, for where a checkpoint's follow."""
+    return config.model_copy(update={"backbone": config.backbone.model_copy(update={"init": "none"})})
 
 
 def load_detector(path: Path | str, device: torch.device | str = "cpu") -> Shipped:
@@ -107,7 +127,7 @@ def load_detector(path: Path | str, device: torch.device | str = "cpu") -> Shipp
         CheckpointError: the file is missing, damaged or not a checkpoint of clis.
     """
     path = Path(path)
-    return unpack(read_checkpoint(path, device), path, device)
+    return unpack(read_checkpoint(path), path, device)
 
 
 def fingerprint(state: dict[str, torch.Tensor]) -> str:
@@ -130,4 +150,7 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], path: Path) ->
         module.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CheckpointError(f"{path}: the weights do not fit the model: {first}") from error
+        raise CheckpointError(
+            f"{path}: the weights do not fit the model: {first}",
+            hint="The run was trained with another config or other classes: see its config.toml.",
+        ) from error

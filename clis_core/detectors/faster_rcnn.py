@@ -88,7 +88,9 @@ class FasterRCNN(nn.Module):
         """Detections in the frame of the resized images."""
         features = self.encoder(batch.pixels)
         rpn = self.config.rpn
-        proposals = self.rpn.propose(self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals)
+        proposals = self.rpn.propose(
+            self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou
+        )
         embedded = self.head.embed(self.pool_regions(features, proposals))
         scores = self.head.scores(embedded)  # [R, C]
         counts = [len(p) for p in proposals]

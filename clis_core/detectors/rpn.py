@@ -48,7 +48,6 @@ class ProposalNetwork(nn.Module):
 
     def __init__(self, config: RpnConfig, channels: int, strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.config = config
         self.anchors = AnchorGenerator(
             tuple((round(config.anchor_scale * s),) for s in strides),
             (config.anchor_ratios,) * len(strides),
@@ -59,7 +58,9 @@ class ProposalNetwork(nn.Module):
         """Outputs for a batch ``[N, 3, H, W]`` with its pyramid levels ``[N, C, H_l, W_l]``."""
         logits, offsets = self.head(features)
         size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
-        anchors = self.anchors(ImageList(pixels[:1], [size]), features)[0]
+        # The generator takes the precision of the maps, and bfloat16 would round anchors to 8 pixels.
+        maps = [f[:1, :1].float() for f in features]
+        anchors = self.anchors(ImageList(pixels[:1], [size]), maps)[0]
         flat_logits = [x.permute(0, 2, 3, 1).flatten(1) for x in logits]  # [N, A_l]
         flat_offsets = [x.permute(0, 2, 3, 1).reshape(len(x), -1, 4) for x in offsets]  # [N, A_l, 4]
         return RpnOutput(
@@ -70,7 +71,9 @@ class ProposalNetwork(nn.Module):
         )
 
     @torch.no_grad()
-    def propose(self, output: RpnOutput, sizes: list[tuple[int, int]], before_nms: int, proposals: int) -> list[Tensor]:
+    def propose(
+        self, output: RpnOutput, sizes: list[tuple[int, int]], before_nms: int, proposals: int, nms_iou: float
+    ) -> list[Tensor]:
         """The best boxes of each image: best of each level, decoded, NMS within the level, best of all.
 
         Args:
@@ -78,6 +81,7 @@ class ProposalNetwork(nn.Module):
             sizes: (height, width) of each image without padding.
             before_nms: boxes of a level that enter NMS.
             proposals: boxes of an image that leave it.
+            nms_iou: overlap above which the lower-scored of two proposals of a level goes.
 
         Returns:
             N tensors ``[P, 4]``, P <= ``proposals``, best first.
@@ -99,6 +103,6 @@ class ProposalNetwork(nn.Module):
             boxes = clip(decode(offsets, output.anchors[index[image]], RPN_WEIGHTS), size)
             keep = ((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(dim=1).nonzero()[:, 0]
             boxes, logits = boxes[keep], logits[keep]
-            kept = batched_nms(boxes, logits, levels[keep], self.config.nms_iou)[:proposals]
+            kept = batched_nms(boxes, logits, levels[keep], nms_iou)[:proposals]
             result.append(boxes[kept])
         return result

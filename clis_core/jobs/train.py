@@ -12,11 +12,12 @@ from clis_core.categories import Categories
 from clis_core.config.load import save_config
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
+from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
-from clis_core.detectors.checkpoint import fingerprint
+from clis_core.detectors.checkpoint import fingerprint, without_first_weights
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.device import open_device
 from clis_core.jobs.evaluate import measure
@@ -78,7 +79,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     log = JsonLinesReporter(out / "log.jsonl", reporter)
     _say(log, config, data, val, device)
 
-    state = _build(config, len(categories), device, resume=resume)
+    state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
     if resume:
         path = restore(out, state, log)
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
@@ -117,7 +118,9 @@ def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
 def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume: bool) -> TrainState:
     """Model, method and optimiser; first weights are not read where a checkpoint follows."""
     torch.manual_seed(config.seed)
-    detector = build_detector(config.detector, num_classes)
+    wanted = without_first_weights(config.detector) if resume else config.detector
+    detector = build_detector(wanted, num_classes)
+    detector.config = config.detector
     detector = detector.to(device=device)
     if config.train.channels_last:
         detector = detector.to(memory_format=torch.channels_last)

@@ -118,7 +118,8 @@ def detection_losses(
         roi: how the second stage is taught.
     """
     output = detector.rpn(images.pixels, features)
-    proposals = detector.rpn.propose(output, images.sizes, rpn.before_nms, rpn.proposals)
+    nms_iou = detector.config.rpn.nms_iou
+    proposals = detector.rpn.propose(output, images.sizes, rpn.before_nms, rpn.proposals, nms_iou)
     return {
         **rpn_losses(output, targets, rpn),
         **region_losses(detector, features, proposals, targets, roi),

@@ -14,7 +14,7 @@ import torch
 
 from clis_core.categories import Categories
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import load_state, pack, read_checkpoint
+from clis_core.detectors.checkpoint import DamagedCheckpointError, load_state, pack, read_checkpoint
 from clis_core.errors import CheckpointError
 from clis_core.files import replacing
 from clis_core.methods.build import Method
@@ -22,6 +22,7 @@ from clis_core.report import Reporter
 from clis_core.training.ema import Averaged
 
 BEST = "best.pt"
+START_ANEW = "Start a new run: another -o FOLDER, without --resume."
 
 
 @dataclass
@@ -95,11 +96,10 @@ def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
         CheckpointError: there are checkpoints, but none can be read; or the newest does not fit the model.
     """
     files = checkpoints_of(run)
-    device = next(state.method.parameters()).device
     for path in reversed(files):
         try:
-            content = read_checkpoint(path, device)
-        except CheckpointError as error:
+            content = read_checkpoint(path)
+        except DamagedCheckpointError as error:
             reporter.warn(f"{error.message} Trying the one before.")
             continue
         _fill(state, content, path)
@@ -115,16 +115,19 @@ def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
 def _fill(state: TrainState, content: dict[str, Any], path: Path) -> None:
     missing = {"method", "optimiser", "scaler", "best", "pending"} - content.keys()
     if missing:
-        raise CheckpointError(f"{path}: holds a detector alone, which is not enough to go on training.")
+        raise CheckpointError(
+            f"{path}: holds a detector alone, which is not enough to go on training.",
+            hint=START_ANEW,
+        )
     load_state(state.method.detector, content["detector"], path)
     own = {k for k in state.method.state_dict() if not k.startswith("detector.")}
     if own != content["method"].keys():
-        raise CheckpointError(f"{path}: was written by another method.")
+        raise CheckpointError(f"{path}: was written by another method.", hint=START_ANEW)
     state.method.load_state_dict(content["method"], strict=False)
     state.optimiser.load_state_dict(content["optimiser"])
     state.scaler.load_state_dict(content["scaler"])
     if (state.averaged is None) != (content["ema"] is None):
-        raise CheckpointError(f"{path}: train.ema was switched on or off since it was written.")
+        raise CheckpointError(f"{path}: train.ema was switched on or off since it was written.", hint=START_ANEW)
     if state.averaged is not None:
         load_state(state.averaged.module, content["ema"], path)
     state.step = int(content["step"])

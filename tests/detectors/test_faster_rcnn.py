@@ -50,7 +50,7 @@ def test_equals_the_long_way(make_detector):
     with torch.no_grad():
         found = detector.detect(batch)[0]
         features = detector.encoder(batch.pixels)
-        proposals = detector.rpn.propose(detector.rpn(batch.pixels, features), batch.sizes, 50, 40)
+        proposals = detector.rpn.propose(detector.rpn(batch.pixels, features), batch.sizes, 50, 40, 0.7)
         head = detector.head
         pooled = detector.pool_regions(features, proposals)
         cls, loc = head.cls_2fc(pooled), head.loc_2fc(pooled)
