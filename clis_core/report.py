@@ -73,6 +73,6 @@ class JsonLinesReporter:
         self._inner.record(kind, values)
 
     def _write(self, kind: str, values: Mapping[str, Any]) -> None:
-        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values})
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")

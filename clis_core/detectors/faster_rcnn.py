@@ -107,7 +107,7 @@ class FasterRCNN(nn.Module):
                 boxes: Tensor = boxes,
                 loc: Tensor = loc,
             ) -> Tensor:
-                offsets = self.head.offsets(loc[regions], labels).float()
+                offsets = self.head.pair_offsets(loc, regions, labels).float()
                 return clip(decode(offsets, boxes[regions], ROI_WEIGHTS), size)
 
             detections.append(

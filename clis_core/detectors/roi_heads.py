@@ -14,6 +14,9 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from clis_core.config.detector import HeadConfig
 from clis_core.losses.build import ClassLoss
 
+# From this many pairs a region on, the whole regression takes less time and memory than rows of it.
+FULL_FROM = 4
+
 
 class Embedded(NamedTuple):
     """A region as the sub-networks see it; both are the same tensor where the 2fc is shared.
@@ -76,6 +79,21 @@ class RegionHead(nn.Module):
         weight = self.fc_reg.weight.view(-1, 4, self.fc_reg.in_features)[labels - 1]  # [R, 4, D]
         bias = self.fc_reg.bias.view(-1, 4)[labels - 1]
         return torch.bmm(weight.to(loc.dtype), loc[:, :, None])[:, :, 0] + bias.to(loc.dtype)
+
+    def pair_offsets(self, loc: Tensor, regions: Tensor, labels: Tensor) -> Tensor:
+        """Box offsets ``[K, 4]`` of pairs of a region and a class, by the cheaper way.
+
+        Args:
+            loc: ``[R, D]``.
+            regions: int64 ``[K]``, which region.
+            labels: int64 ``[K]``, 1..C, which class.
+        """
+        if self.class_agnostic:
+            return self.fc_reg(loc)[regions]  # type: ignore[no-any-return]
+        if len(regions) > FULL_FROM * len(loc):
+            full = self.fc_reg(loc).view(len(loc), -1, 4)  # [R, C, 4]
+            return full[regions, labels - 1]  # type: ignore[no-any-return]
+        return self.offsets(loc[regions], labels)
 
     def scores(self, embedded: Embedded) -> Tensor:
         """Scores ``[R, C]``: class probability, times sigmoid(objectness) where there is one (CLIS, sec. III-B5)."""

@@ -81,7 +81,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
 
     state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
     if resume:
-        path = restore(out, state, log)
+        path = restore(out, state, categories, log)
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
     loader = TrainingLoader(
         data,

@@ -6,6 +6,7 @@ state, the optimiser and the loss scaler.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,20 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         ) from error
 
 
-def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
+def restore(run: Path, state: TrainState, categories: Categories, reporter: Reporter) -> Path | None:
     """Bring ``state`` to the newest checkpoint of ``run`` that can be read.
+
+    Args:
+        run: the run folder.
+        state: what is brought there.
+        categories: of the training annotations, with their image counts; they must be those of the checkpoint.
+        reporter: hears of checkpoints that are damaged.
 
     Returns:
         The file, or None where the run has no checkpoint yet.
 
     Raises:
-        CheckpointError: there are checkpoints, but none can be read; or the newest does not fit the model.
+        CheckpointError: there are checkpoints, but none can be read; or the newest does not fit the model or the data.
     """
     files = checkpoints_of(run)
     for path in reversed(files):
@@ -102,6 +109,11 @@ def restore(run: Path, state: TrainState, reporter: Reporter) -> Path | None:
         except DamagedCheckpointError as error:
             reporter.warn(f"{error.message} Trying the one before.")
             continue
+        if Categories.from_records(json.loads(content["categories"])) != categories:
+            raise CheckpointError(
+                f"{path}: was trained on annotations with other categories, or with other images of them.",
+                hint="Go on with the annotations of the run; for other ones start a new run: another -o FOLDER.",
+            )
         _fill(state, content, path)
         return path
     if files:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
+IMPATIENT = 1.0
+"""Seconds after the first signal from which on a SIGINT is a person who does not want to wait."""
+
 
 class StopRequest:
-    """While the ``with`` block runs, the first SIGINT or SIGTERM sets `name`; a second one acts as usual.
+    """While the ``with`` block runs, the first SIGINT or SIGTERM sets `name`; a later SIGINT interrupts at once.
+
+    Schedulers send SIGTERM to a process and to its group, so that it comes twice: further ones change nothing.
 
     In a thread other than the main one nothing is caught, since Python lets only the main thread do so.
     """
 
     def __init__(self) -> None:
         self.name: str | None = None
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -25,8 +32,12 @@ class StopRequest:
         return self
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-        self._restore()
+        now = time.monotonic()
+        if self.name is None:
+            self.name, self._since = signal.Signals(number).name, now
+        elif number == signal.SIGINT and now - self._since >= IMPATIENT:
+            self._restore()
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -20,7 +20,7 @@ from clis_core.categories import Categories
 from clis_core.config.train import TrainConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.build import Detector
-from clis_core.errors import Interrupted, TrainingDiverged
+from clis_core.errors import ClisError, Interrupted, TrainingDiverged
 from clis_core.report import Reporter
 from clis_core.training.checkpoint import TrainState, save, save_best
 from clis_core.training.interrupt import StopRequest
@@ -30,6 +30,8 @@ from clis_core.training.optim import rate_at, set_rate
 Metrics = Mapping[str, float | None]
 # A detector, the steps behind it, and a look at whether to stop; None if it stopped.
 Evaluate = Callable[[Detector, int, Callable[[], str | None]], Metrics | None]
+# The scale halves with each overflow and starts at 65,536.
+SMALLEST_SCALE = 2.0**-10
 PRECISION = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,6 +43,7 @@ class Window:
     steps: int = 0
     images: int = 0
     norm: float = 0.0
+    skipped: int = 0
     waited: float = 0.0
     began: float = field(default_factory=time.perf_counter)
 
@@ -50,7 +53,10 @@ class Window:
             self.losses[name] = self.losses.get(name, 0.0) + value
         self.steps += 1
         self.images += images
-        self.norm += norm
+        if math.isfinite(norm):
+            self.norm += norm
+        else:
+            self.skipped += 1
         self.waited += waited
 
     def record(self, step: int, rate: float) -> dict[str, float]:
@@ -62,7 +68,8 @@ class Window:
             "loss": sum(means.values()),
             **means,
             "lr": rate,
-            "gradient_norm": self.norm / self.steps,
+            "gradient_norm": self.norm / max(1, self.steps - self.skipped),
+            "skipped": self.skipped,
             "images_per_second": self.images / seconds,
             "data_wait": self.waited / seconds,
             "memory_mb": peak_memory_mb(),
@@ -110,7 +117,11 @@ def train_loop(
         source = iter(batches)
         while state.step < config.iterations:
             began = time.perf_counter()
-            batch = next(source)
+            try:
+                batch = next(source)
+            except ClisError:
+                keeper.save()  # an image that cannot be read shall not cost the steps since the last checkpoint
+                raise
             waited = time.perf_counter() - began
             step = state.step
             losses, norm = _one_step(state, batch, config, seed, device, run)
@@ -229,6 +240,11 @@ def _apply(state: TrainState, config: TrainConfig, batch: Batch, run: Path) -> f
         )
     state.scaler.step(state.optimiser)
     state.scaler.update()
+    if state.scaler.is_enabled() and state.scaler.get_scale() < SMALLEST_SCALE:
+        raise TrainingDiverged(
+            f"Step {state.step}: the gradient overflows fp16 at any scale. {_images(batch)}",
+            hint=_divergence_hint(config, run),
+        )
     state.optimiser.zero_grad(set_to_none=True)
     state.method.after_step()
     if state.averaged is not None:

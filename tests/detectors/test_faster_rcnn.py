@@ -98,6 +98,26 @@ def test_offsets_of_chosen_classes_equal_the_full_regression(make_detector):
     torch.testing.assert_close(head.offsets(loc, labels), full[torch.arange(10), labels - 1])
 
 
+@pytest.mark.parametrize("head", [{}, {"class_agnostic": True}])
+def test_offsets_of_pairs_are_the_same_by_either_way(make_detector, head):
+    head = make_detector(classes=6, **head).head
+    loc, regions, labels = torch.randn(4, 32), torch.randint(0, 4, (30,)), torch.randint(1, 7, (30,))
+    many = head.pair_offsets(loc, regions, labels)
+    few = torch.cat([head.pair_offsets(loc, r[None], c[None]) for r, c in zip(regions, labels, strict=True)])
+    torch.testing.assert_close(many, few)
+    torch.testing.assert_close(many, head.offsets(loc[regions], labels))
+
+
+def test_anchors_are_exact_under_mixed_precision(make_detector):
+    rpn = make_detector().rpn
+    pixels = torch.zeros(1, 3, 32, 1344)
+    features = [torch.zeros(1, 16, -(-32 // s), 1344 // s) for s in (8, 16, 32, 64)]
+    exact = rpn(pixels, features).anchors
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = rpn(pixels, [f.bfloat16() for f in features]).anchors
+    assert torch.equal(exact, mixed)
+
+
 def test_image_without_any_candidate(make_detector):
     detector = make_detector(classes=3)
     detector.config = detector.config.model_copy(

@@ -9,6 +9,8 @@ import time
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
@@ -157,6 +159,19 @@ def test_evaluation_settings_can_be_changed_after_training(drawn_lvis, tmp_path)
     evaluate_run(run, fewer, reporter=SilentReporter())
     found = Detections.load(run / "eval-val" / "detections.npz")
     assert np.unique(found.image_ids, return_counts=True)[1].max() == 3
+    one_proposal = config_for(drawn_lvis, detector={"rpn": {"nms_iou": 1e-6}})  # all that overlap go
+    evaluate_run(run, one_proposal, reporter=SilentReporter())
+    assert len(Detections.load(run / "eval-val" / "detections.npz")) != len(found)
+
+
+def test_resuming_needs_no_first_weights(drawn_lvis, tmp_path):
+    weights = tmp_path / "first.pth"
+    torch.save(torchvision.models.mobilenet_v2(weights=None).state_dict(), weights)
+    config = config_for(drawn_lvis, detector={"backbone": {"init": str(weights), "norm": "affine"}})
+    run = train(config, tmp_path / "run", reporter=SilentReporter()).run
+    weights.unlink()
+    checkpoints_of(run)[-1].unlink()
+    assert train(config, run, resume=True, reporter=SilentReporter()).step == 4
 
 
 @pytest.mark.slow

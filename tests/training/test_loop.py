@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from clis_core.categories import Categories, Category
+from clis_core.config.method import RoiTraining, RpnTraining, SupervisedConfig
 from clis_core.config.train import AdamW, Cosine, Sgd, TrainConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import fingerprint, load_detector
-from clis_core.errors import CheckpointError, Interrupted, TrainingDiverged
+from clis_core.errors import CheckpointError, DataError, Interrupted, TrainingDiverged
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, SilentReporter
 from clis_core.training.checkpoint import TrainState, restore
@@ -98,7 +99,7 @@ def test_resume_is_bit_for_bit(tmp_path):
     assert [f.name for f in checkpoints_of(tmp_path / "b")] == ["step-00000002.pt", "step-00000004.pt"]
     torch.manual_seed(99)  # whatever the new process did with random numbers
     resumed = make_state()
-    assert restore(tmp_path / "b", resumed, SilentReporter()).name == "step-00000004.pt"
+    assert restore(tmp_path / "b", resumed, CLASSES, SilentReporter()).name == "step-00000004.pt"
     assert resumed.step == 4
     run_loop(tmp_path / "b", resumed)
     assert_same(through, resumed)
@@ -142,9 +143,48 @@ def test_a_signal_saves_and_stops(tmp_path, number):
 
     through, resumed = make_state(), make_state()
     run_loop(tmp_path / "a", through)
-    restore(tmp_path / "b", resumed, SilentReporter())
+    restore(tmp_path / "b", resumed, CLASSES, SilentReporter())
     run_loop(tmp_path / "b", resumed)
     assert_same(through, resumed)
+
+
+def test_sigterm_twice_still_saves(tmp_path):
+    """As from a scheduler that signals the process and its group."""
+
+    def stop(step, batch):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)  # within a second: not yet impatience
+        return batch
+
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        run_loop(tmp_path, make_state(), spoil=stop)
+    assert checkpoints_of(tmp_path)[-1].name == "step-00000003.pt"
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("clis_core.training.interrupt.IMPATIENT", 0.0)
+
+    def stop(step, batch):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return batch
+
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(tmp_path, make_state(), spoil=stop)
+
+
+def test_an_unreadable_image_costs_no_steps(tmp_path):
+    def broken(step, batch):
+        if step == 3:
+            raise DataError("7.jpg is cut short.")
+        return batch
+
+    with pytest.raises(DataError, match=r"7\.jpg"):
+        run_loop(tmp_path, make_state(), spoil=broken)
+    assert checkpoints_of(tmp_path)[-1].name == "step-00000003.pt"
 
 
 def test_diverged_loss_names_term_step_and_images(tmp_path):
@@ -174,23 +214,34 @@ def test_diverged_gradient(tmp_path):
 
 
 def test_accumulation_equals_the_mean_of_its_parts(tmp_path):
-    """Sampling draws differ between one batch and its parts, so everything is sampled here."""
+    """Every anchor and every region is sampled, so that parts do not draw differently."""
     config = CONFIG.model_copy(
         update={"optimiser": Sgd(), "ema": 0.0, "iterations": 1, "warmup": 0, "accumulate": 2, "clip": 0.0}
     )
-    state, other = make_state(config), make_state(config)
+    everything_sampled = SupervisedConfig(
+        rpn=RpnTraining(before_nms=20, proposals=20, samples=10**6), roi=RoiTraining(samples=10**6)
+    )
+
+    def make():
+        method = build_method(everything_sampled, small_detector(specialised=True, objectness=True))
+        return TrainState(method, build_optimiser(method, config), torch.amp.GradScaler(enabled=False), None)
+
+    state, other = make(), make()
+    before = {n: p.detach().clone() for n, p in state.method.named_parameters()}
     run_loop(tmp_path, state, config)
     batch = some_batch((2, 1), seed=0)
     for i in range(2):
         part = replace(batch, images=batch.images[i : i + 1], targets=batch.targets[i : i + 1], names=[])
-        torch.manual_seed(0)
         (sum(other.method(part).values()) / 2).backward()
-    for group in other.optimiser.param_groups:
-        group["lr"] = 1e-3
-    other.optimiser.step()
-    # Biases of the RPN see all sampled anchors: close, but drawn differently; the box side is dominated by objects.
-    for (name, a), b in zip(state.method.named_parameters(), other.method.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=2e-3, rtol=2e-2, msg=name)
+    decay, rate, checked = 1e-4, 1e-3, 0
+    for name, parameter in other.method.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        step = (before[name] - dict(state.method.named_parameters())[name]) / rate
+        wanted = parameter.grad + decay * before[name]
+        torch.testing.assert_close(step, wanted, atol=3e-4, rtol=1e-2, msg=lambda text, name=name: f"{name}: {text}")
+        checked += bool(wanted.abs().max() > 6e-3)
+    assert checked > 10  # gradients well above the tolerance
 
 
 def test_log_keep_and_evaluation(tmp_path):
@@ -238,7 +289,7 @@ def test_an_evaluation_that_was_cut_short_is_made_up_for(tmp_path):
     with pytest.raises(Interrupted):
         run_loop(tmp_path, make_state(config), config, stopped)
     state = make_state(config)
-    restore(tmp_path, state, SilentReporter())
+    restore(tmp_path, state, CLASSES, SilentReporter())
     assert state.step == 3
     calls = []
 
@@ -286,13 +337,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     files = checkpoints_of(tmp_path)
     files[-1].write_bytes(files[-1].read_bytes()[:1000])
     state, reporter = make_state(), Warned()
-    assert restore(tmp_path, state, reporter) == files[-2]
+    assert restore(tmp_path, state, CLASSES, reporter) == files[-2]
     assert state.step == 4
     assert "damaged" in texts[0]
     for file in files:
         file.write_bytes(b"")
     with pytest.raises(CheckpointError, match="none of the 2 checkpoints"):
-        restore(tmp_path, make_state(), reporter)
+        restore(tmp_path, make_state(), CLASSES, reporter)
 
 
 def test_a_checkpoint_of_another_model(tmp_path):
@@ -305,10 +356,20 @@ def test_a_checkpoint_of_another_model(tmp_path):
         Averaged(other.detector, 0.9),
     )
     with pytest.raises(CheckpointError, match="do not fit"):
-        restore(tmp_path, state, SilentReporter())
+        restore(tmp_path, state, CLASSES, SilentReporter())
     config = CONFIG.model_copy(update={"ema": 0.0})
     with pytest.raises(CheckpointError, match=r"train\.ema"):
-        restore(tmp_path, make_state(config), SilentReporter())
+        restore(tmp_path, make_state(config), CLASSES, SilentReporter())
+
+
+def test_a_checkpoint_of_other_annotations(tmp_path):
+    run_loop(tmp_path, make_state())
+    for other in (
+        [Category(i, f"kind {i}") for i in range(1, 6)],
+        [Category(i, f"class {i}", images=3) for i in range(1, 6)],
+    ):
+        with pytest.raises(CheckpointError, match="other categories"):
+            restore(tmp_path, make_state(), Categories(other), SilentReporter())
 
 
 def test_a_full_disk_is_said_and_leaves_old_checkpoints(tmp_path, monkeypatch):
