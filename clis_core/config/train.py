@@ -98,7 +98,7 @@ class TrainConfig(Frozen):
     """Steps between evaluations on val; 0 evaluates at the end alone."""
     eval_at_end: bool = True
     """Evaluate on val when training ends."""
-    best: str = "AP"
+    best: Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf"] = "AP"
     """The metric that best.pt is chosen by."""
 
     @model_validator(mode="after")

@@ -43,16 +43,40 @@ def evaluate(
         ConfigError: the engine does not know the file's protocol.
         DataError: a file is malformed, or holds what the engine would misjudge silently.
     """
-    truth = read_ground_truth(gt)
-    engine = _choose(engine, truth)
-    notes = [*truth.notes, *check_detections(detections, truth)]
-    groups = truth.groups if groups is None else groups
-    if truth.protocol == "lvis":
-        lvis.check_federated(truth, groups)
-    else:
-        notes += _group_notes(truth, groups)
+    truth, engine, groups, notes = prepare(gt, engine, groups)
+    notes += check_detections(detections, truth)
     values, per_class = summarise(_curves(engine, truth, detections, groups), groups)
     return Metrics(values=values, per_class=per_class, engine=engine, protocol=truth.protocol, notes=notes)
+
+
+def prepare(
+    gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] | None = None
+) -> tuple[GroundTruth, Engine, Mapping[int, Group], list[str]]:
+    """What can be done, and can fail, before there are detections; a long training does it first.
+
+    Args:
+        gt: annotation json, LVIS or COCO.
+        engine: as in `evaluate`.
+        groups: as in `evaluate`.
+
+    Returns:
+        The ground truth, the engine and the groups to judge with, and notes.
+
+    Raises:
+        ConfigError: the engine does not know the file's protocol.
+        DataError: the file is malformed, or holds what the engine would misjudge silently.
+    """
+    truth = read_ground_truth(gt)
+    engine = _choose(engine, truth)
+    groups = truth.groups if groups is None else groups
+    notes = list(truth.notes)
+    if truth.protocol == "lvis":
+        lvis.check_federated(truth, groups)
+        if engine == "hotcoco":
+            lvis.check_marks(truth)
+    else:
+        notes += _group_notes(truth, groups)
+    return truth, engine, groups, notes
 
 
 def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:

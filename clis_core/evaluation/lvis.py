@@ -56,11 +56,11 @@ def check_federated(truth: GroundTruth, groups: Mapping[int, Group]) -> None:
             )
 
 
-def by_hotcoco(truth: GroundTruth, detections: Detections) -> Curves:
-    """The fast engine; equal to `by_lvis` to 1e-12 for all that this module lets through.
+def check_marks(truth: GroundTruth) -> None:
+    """Refuse boxes that hotcoco does not treat as lvis does.
 
     Raises:
-        DataError: the ground truth has ignored or crowd boxes, which hotcoco does not treat as lvis does.
+        DataError: boxes have ``ignore`` or ``iscrowd`` set.
     """
     for name, marked in (("ignore", truth.ignored), ("iscrowd", truth.crowd)):
         if marked.any():
@@ -71,6 +71,10 @@ def by_hotcoco(truth: GroundTruth, detections: Detections) -> Curves:
                 "the engine hotcoco cannot judge them as LVIS does.",
                 hint="Remove these boxes, or choose the engine lvis (slow; crowd boxes count as others do).",
             )
+
+
+def by_hotcoco(truth: GroundTruth, detections: Detections) -> Curves:
+    """The fast engine; equal to `by_lvis` to 1e-12 for all that `check_federated` and `check_marks` let through."""
     from hotcoco import LVISeval, LVISResults
 
     gt = hotcoco_truth(truth, truth.areas > 0)  # lvis passes over boxes without area, hotcoco does not

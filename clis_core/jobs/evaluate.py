@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from clis_core.batch import fit_size
-from clis_core.categories import Categories
+from clis_core.categories import Categories, Group
 from clis_core.config.detector import DetectorConfig
 from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
@@ -144,8 +144,7 @@ def measure(
     found.save(out / "detections.npz", meta={"step": step, "ground_truth": str(data.table.path)})
     if save_json:
         to_coco_json(found, out / "detections.json")
-    groups = None if data.table.is_lvis else groups_of(categories)
-    metrics = evaluate(data.table.path, found, engine=config.engine, groups=groups)
+    metrics = evaluate(data.table.path, found, engine=config.engine, groups=evaluation_groups(categories, data))
     record = {
         "step": step,
         "protocol": metrics.protocol,
@@ -158,6 +157,17 @@ def measure(
     }
     write_text(out / "metrics.json", json.dumps(record, indent=1) + "\n")
     return metrics
+
+
+def evaluation_groups(categories: Categories, data: Split) -> Mapping[int, Group] | None:
+    """Groups r, c, f by category id where the ground truth itself does not give all of them, else None.
+
+    Args:
+        categories: with the training image counts.
+        data: the images to judge on.
+    """
+    given = data.table.is_lvis and all(c.group for c in data.table.categories)
+    return None if given else groups_of(categories)
 
 
 def largest_side_needed(detector: Detector, data: Split) -> int:

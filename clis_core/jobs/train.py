@@ -19,8 +19,9 @@ from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint, without_first_weights
 from clis_core.errors import ConfigError, DataError
+from clis_core.evaluation.evaluate import prepare
 from clis_core.jobs.device import open_device
-from clis_core.jobs.evaluate import measure
+from clis_core.jobs.evaluate import evaluation_groups, measure
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, Reporter
 from clis_core.training.checkpoint import TrainState, restore
@@ -112,6 +113,8 @@ def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
         return None
     val = open_split(config.data, "val", cache)
     check_splits(data, val)
+    # What would stop the evaluation shall stop the training before it begins.
+    prepare(val.table.path, config.eval.engine, evaluation_groups(data.table.categories, val))
     return val
 
 

@@ -196,8 +196,10 @@ class Keeper:
         self.state.pending = False
         self.metrics = metrics
         self.reporter.record("eval", {"step": self.state.step, **metrics})
-        value = metrics.get(self.config.best)
-        if value is not None and (self.state.best is None or value > self.state.best):
+        value = metrics[self.config.best]
+        if value is None:
+            self.reporter.warn(f"No {self.config.best} on this data set, so there is no best.pt; set train.best.")
+        elif self.state.best is None or value > self.state.best:
             self.state.best = value
             save_best(self.run, self.state, self.categories)
 
@@ -282,9 +284,9 @@ def _images(batch: Batch) -> str:
 
 
 def _divergence_hint(config: TrainConfig, run: Path) -> str:
-    hint = f"Lower the rate (--lr {config.lr / 2:g}), lengthen train.warmup, or set train.clip=10"
+    hint = f"Start anew (another -o) with a lower rate, --lr {config.lr / 2:g}, a longer train.warmup, or train.clip=10"
     if config.amp != "off":
-        hint += ", or set train.amp=off"
+        hint += ", or train.amp=off"
     files = checkpoints_of(run)
     return hint + (f". The last checkpoint is from before: {files[-1]}" if files else ".")
 
