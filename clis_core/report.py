@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+from clis_core.files import write_text
 
 
 class Reporter(Protocol):
@@ -53,6 +56,14 @@ class JsonLinesReporter:
         self._path = path
         self._inner = inner
 
+    def drop_after(self, step: int) -> None:
+        """Take records of later steps out of the file: what a killed process wrote and its successor does again."""
+        if self._path.is_file():
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if _step(line) <= step]
+            if len(kept) < len(lines):
+                write_text(self._path, "".join(line + "\n" for line in kept))
+
     def info(self, text: str) -> None:
         """Write the text and hand it on."""
         self._write("info", {"text": text})
@@ -76,3 +87,12 @@ class JsonLinesReporter:
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _step(line: str) -> float:
+    """The step of a line of the log; 0 for a line without one, infinity for one that was cut short."""
+    try:
+        step = json.loads(line).get("step", 0)
+    except (ValueError, AttributeError):
+        return math.inf
+    return float(step)

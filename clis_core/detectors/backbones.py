@@ -197,5 +197,6 @@ def _download(create: Any, name: str) -> nn.Module:
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"The ImageNet weights of {name} could not be had: {error}",
-            hint="Without network: --init FILE (a state dictionary), or --init none to start from random weights.",
+            hint="Without network: --init FILE (a state dictionary of torchvision's), or random weights: --init none "
+            "--set detector.backbone.norm=group --set detector.backbone.frozen_stages=0",
         ) from error

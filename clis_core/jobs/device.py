@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
-from clis_core.errors import ConfigError
+from clis_core.errors import ClisError, ConfigError
 
 
 def open_device(name: str) -> torch.device:
@@ -26,4 +29,17 @@ def open_device(name: str) -> torch.device:
     }.get(device.type, False)
     if not there:
         raise ConfigError(f"device = {name!r} is not available on this machine.", hint="--device cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # memory figures and page-locked memory go by the current device
     return device
+
+
+@contextlib.contextmanager
+def naming_full_memory(hint: str) -> Iterator[None]:
+    """A block whose "out of memory", of a GPU or of the machine, leaves it as a `ClisError` with ``hint``."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise ClisError(f"Out of memory: {str(error).splitlines()[0]}", hint=hint) from error

@@ -24,7 +24,7 @@ from clis_core.evaluation.metrics import Metrics
 from clis_core.evaluation.predict import predict
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.files import write_text
-from clis_core.jobs.device import open_device
+from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.report import Reporter
 from clis_core.training.checkpoint import BEST
 from clis_core.training.interrupt import StopRequest
@@ -66,7 +66,7 @@ def evaluate_run(
     data = open_split(config.data, split, run.parent / ".cache")
     shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
     reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
-    with StopRequest() as stop, naming_dead_workers():
+    with StopRequest() as stop, naming_dead_workers(), naming_full_memory("--set eval.batch=1, or --device cpu"):
         metrics = measure(
             detector,
             shipped.categories,

@@ -20,15 +20,18 @@ from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint, without_first_weights
 from clis_core.errors import ConfigError, DataError
 from clis_core.evaluation.evaluate import prepare
-from clis_core.jobs.device import open_device
+from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.evaluate import evaluation_groups, measure
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, Reporter
 from clis_core.training.checkpoint import TrainState, restore
 from clis_core.training.ema import Averaged
+from clis_core.training.lock import run_lock
 from clis_core.training.loop import Evaluate, train_loop
 from clis_core.training.optim import build_optimiser, scaled_rate
 from clis_core.training.tensorboard import TensorBoardReporter
+
+MEMORY_HINT = "Cut the batch into parts (--set train.accumulate=4), take a smaller --batch, or --set train.amp=bf16"
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,35 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         raise DataError(f"{data.table.path}: not a single usable box to learn from.")
     val = _open_val(config, data, cache)
     categories = data.table.categories
+    state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
     out.mkdir(parents=True, exist_ok=True)
+    with run_lock(out):
+        if not resume:
+            check_new_run(out)  # again: another process may have begun it since
+        return _run(config, out, data, val, state, resume=resume, reporter=reporter)
+
+
+def _run(
+    config: RunConfig,
+    out: Path,
+    data: Split,
+    val: Split | None,
+    state: TrainState,
+    *,
+    resume: bool,
+    reporter: Reporter,
+) -> TrainResult:
+    """Everything that writes into the run folder."""
+    device = next(state.method.parameters()).device
+    categories = data.table.categories
+    path = restore(out, state, categories, reporter) if resume else None
     save_config(config, out / "config.toml")
     if config.train.tensorboard:
-        reporter = TensorBoardReporter(out / "tensorboard", reporter)
+        reporter = TensorBoardReporter(out / "tensorboard", reporter, first_step=state.step + 1)
     log = JsonLinesReporter(out / "log.jsonl", reporter)
+    log.drop_after(state.step)
     _say(log, config, data, val, device)
-
-    state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
     if resume:
-        path = restore(out, state, categories, log)
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
     loader = TrainingLoader(
         data,
@@ -93,7 +115,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         config.train.iterations,
         pin=device.type == "cuda",
     )
-    with naming_dead_workers():
+    with naming_dead_workers(), naming_full_memory(MEMORY_HINT):
         metrics = train_loop(
             state,
             loader,
@@ -174,6 +196,13 @@ def _say(log: Reporter, config: RunConfig, data: Split, val: Split | None, devic
         )
     if val:
         log.info(f"Evaluate on {len(val.table)} images: {val.table.path}")
+    backbone = config.detector.backbone
+    if backbone.init == "none" and backbone.norm != "group" and not backbone.name.startswith("timm/"):
+        log.warn(
+            "The backbone starts from random weights, with norms that normalise nothing and "
+            f"{backbone.frozen_stages} stages that stay random. "
+            "Better: --set detector.backbone.norm=group --set detector.backbone.frozen_stages=0"
+        )
     log.info(
         f"Learning rate {scaled_rate(train):g} = {train.lr:g} x {train.batch}/{train.lr_batch} "
         f"(linear in the batch of {train.batch}); {train.iterations} steps on {device}."

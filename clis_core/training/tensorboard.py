@@ -16,19 +16,20 @@ class TensorBoardReporter:
     Args:
         folder: for the event files.
         inner: a reporter that gets everything as well.
+        first_step: what the folder already holds of this step and later ones is hidden.
 
     Raises:
         ConfigError: tensorboard is not installed.
     """
 
-    def __init__(self, folder: Path, inner: Reporter) -> None:
+    def __init__(self, folder: Path, inner: Reporter, *, first_step: int = 0) -> None:
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError as error:
             raise ConfigError(
                 "train.tensorboard = true needs tensorboard.", hint="pip install 'clis[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder))
+        self._writer = SummaryWriter(str(folder), purge_step=first_step)
         self._inner = inner
 
     def info(self, text: str) -> None:

@@ -15,12 +15,15 @@ import torchvision
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import fingerprint, load_detector
-from clis_core.errors import CheckpointError, ConfigError, DataError
+from clis_core.errors import CheckpointError, ClisError, ConfigError, DataError
 from clis_core.evaluation.detections import Detections
+from clis_core.jobs.device import naming_full_memory
 from clis_core.jobs.evaluate import evaluate_run
 from clis_core.jobs.evaluate_file import evaluate_file
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
+from clis_core.training.lock import run_lock
+from tests.draw import draw_lvis
 
 QUICK = {
     "train": {"iterations": 4, "batch": 2, "checkpoint_every": 2, "log_every": 1, "warmup": 1},
@@ -133,6 +136,50 @@ def test_a_run_is_not_written_over(drawn_lvis, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         train(config_for(drawn_lvis), tmp_path / "run", reporter=SilentReporter())
     assert "--resume" in caught.value.hint
+
+
+def test_two_trainings_never_share_a_folder(drawn_lvis, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    with run_lock(out), pytest.raises(CheckpointError, match="another process"):
+        train(config_for(drawn_lvis), out, reporter=SilentReporter())
+    assert not (out / "config.toml").exists()
+    assert train(config_for(drawn_lvis), out, reporter=SilentReporter()).step == 4  # the lock is gone with its holder
+
+
+def test_a_failed_start_leaves_no_run(drawn_lvis, tmp_path):
+    config = config_for(drawn_lvis, detector={"backbone": {"init": str(tmp_path / "no.pth"), "norm": "affine"}})
+    with pytest.raises(CheckpointError, match="no such weight file"):
+        train(config, tmp_path / "run", reporter=SilentReporter())
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_log_has_every_step_once_after_resuming(drawn_lvis, tmp_path):
+    run = train(config_for(drawn_lvis), tmp_path / "run", reporter=SilentReporter()).run
+    checkpoints_of(run)[-1].unlink()  # as if killed between step 2 and the next checkpoint
+    with (run / "log.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')  # in the middle of a line
+    train(config_for(drawn_lvis), run, resume=True, reporter=SilentReporter())
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4]
+
+
+def test_faults_of_the_ground_truth_stop_a_training_before_it_begins(tmp_path):
+    root = draw_lvis(tmp_path / "world")
+    truth = next(root.rglob("*val*.json"))
+    content = json.loads(truth.read_text())
+    content["annotations"][0]["iscrowd"] = 1
+    truth.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="iscrowd"):
+        train(config_for(root), tmp_path / "run", reporter=SilentReporter())
+    assert not (tmp_path / "run").exists()
+
+
+def test_full_memory_is_no_bug_of_ours():
+    with pytest.raises(ClisError, match="Out of memory"), naming_full_memory("less"):
+        torch.empty(2**50, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="other"), naming_full_memory("less"):
+        raise RuntimeError("other")
 
 
 def test_refusals(drawn_lvis, drawn_coco, tmp_path):
