@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torchvision
 from torch import Tensor, nn
 
 from clis_core.config.detector import BackboneConfig
 from clis_core.detectors.convnorm import fold_norms, freeze
+from clis_core.detectors.preprocess import MEAN, STD
 from clis_core.detectors.weights import load_backbone_state, read_state
 from clis_core.errors import ConfigError
 
@@ -40,6 +41,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.channels = channels
+        self.mean, self.std = MEAN, STD
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """``[N, 3, H, W]`` to four maps ``[N, C_i, H / s_i, W / s_i]`` for the strides s = 4, 8, 16, 32."""
@@ -58,10 +60,12 @@ class TimmBackbone(nn.Module):
         channels: channels of the maps of stride 4, 8, 16, 32.
     """
 
-    def __init__(self, network: nn.Module, channels: tuple[int, ...]) -> None:
+    def __init__(self, network: Any, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.network = network
         self.channels = channels
+        self.mean = tuple(255 * x for x in network.pretrained_cfg["mean"])
+        self.std = tuple(255 * x for x in network.pretrained_cfg["std"])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """``[N, 3, H, W]`` to four maps ``[N, C_i, H / s_i, W / s_i]`` for the strides s = 4, 8, 16, 32."""
@@ -148,13 +152,12 @@ def _build_timm(config: BackboneConfig) -> TimmBackbone:
     if not timm.is_model(name):
         close = timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]
         raise ConfigError(f"timm has no model {name!r}.", hint=f"Close names: {', '.join(close) or 'none'}")
-    pretrained = config.init == "timm"
-
-    def create(**options: Any) -> Any:
-        return timm.create_model(name, features_only=True, **options)
-
+    weights: dict[str, Any] = {"features_only": True, "pretrained": True}
+    if config.init not in ("timm", "none"):
+        read_state(Path(config.init))  # for its words on files that cannot be read
+        weights["pretrained_cfg_overlay"] = {"file": config.init}
     try:
-        network: Any = _download(lambda: create(pretrained=True), name) if pretrained else create(pretrained=False)
+        network = _any_size(name, {"features_only": True})
     except (RuntimeError, AttributeError, NotImplementedError, AssertionError, TypeError) as error:
         raise ConfigError(
             f"timm's {name} gives no feature pyramid: {error}",
@@ -166,12 +169,24 @@ def _build_timm(config: BackboneConfig) -> TimmBackbone:
             f"timm's {name} has feature maps of stride {reductions}; 4, 8, 16, 32 are needed.",
             hint="Take a model with a feature pyramid, such as timm/resnet26.",
         )
-    if config.init not in ("timm", "none"):
-        load_backbone_state(network, read_state(Path(config.init)), config.init)
+    if config.init != "none":
+        network = _download(lambda: _any_size(name, weights), name)
     fold_norms(network, affine=config.norm == "affine")
     if config.frozen_stages:
         _freeze_timm(network, config)
     return TimmBackbone(network, tuple(network.feature_info.channels()[-len(STRIDES) :]))
+
+
+def _any_size(name: str, options: dict[str, Any]) -> Any:
+    """A timm model that takes images of any size; window transformers have to be told."""
+    import timm
+
+    try:
+        return timm.create_model(name, strict_img_size=False, **options)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error):
+            raise
+        return timm.create_model(name, **options)
 
 
 def _freeze_timm(network: Any, config: BackboneConfig) -> None:
@@ -191,9 +206,9 @@ def _freeze_timm(network: Any, config: BackboneConfig) -> None:
             return
 
 
-def _download(create: Any, name: str) -> nn.Module:
+def _download(create: Any, name: str) -> Any:
     try:
-        return cast(nn.Module, create())
+        return create()
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"The ImageNet weights of {name} could not be had: {error}",

@@ -75,7 +75,8 @@ def fold_norms(module: nn.Module, *, affine: bool) -> int:
     pairs = 0
     children = list(module.named_children())
     for (name, first), (next_name, second) in pairwise(children):
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d | FrozenBatchNorm2d):
+        # Exactly these types: a subclass may do more, such as pad, standardise its weights, or activate.
+        if type(first) is nn.Conv2d and type(second) in (nn.BatchNorm2d, FrozenBatchNorm2d):
             setattr(module, name, ConvNorm(first, second, affine=affine))
             setattr(module, next_name, nn.Identity())
             pairs += 1

@@ -58,8 +58,8 @@ class FasterRCNN(nn.Module):
         self.num_classes = num_classes
         pooled = config.pyramid.strides
         self.strides = (*pooled, 2 * pooled[-1])
-        self.preprocess = Preprocess(divisor=32)
         self.encoder = Encoder(config)
+        self.preprocess = Preprocess(32, self.encoder.backbone.mean, self.encoder.backbone.std)
         self.rpn = ProposalNetwork(config.rpn, config.pyramid.channels, self.strides)
         self.pool = RoiPool(pooled, config.head.pool, config.head.sampling_ratio, config.head.level_size)
         class_loss = build_class_loss(config.class_loss, num_classes)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from clis_core.batch import ImageBatch, RawImage
 
-# ImageNet's mean and deviation of RGB in 0..255, which torchvision's and timm's weights expect.
+# ImageNet's mean and deviation of RGB in 0..255, which torchvision's weights expect.
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
@@ -21,16 +21,18 @@ class Preprocess(nn.Module):
 
     Args:
         divisor: padded height and width are multiples of it, so that strides divide them.
+        mean: of red, green, blue in 0..255.
+        std: their deviation.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, divisor: int = 32) -> None:
+    def __init__(self, divisor: int = 32, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__()
         self.divisor = divisor
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("scale", 1 / torch.tensor(STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, images: list[RawImage]) -> ImageBatch:
         """N decoded images to float32 ``[N, 3, H, W]``, channels last, zero-padded at the right and the bottom."""

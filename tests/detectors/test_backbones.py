@@ -8,6 +8,7 @@ from clis_core.config.detector import TORCHVISION_BACKBONES, BackboneConfig
 from clis_core.detectors.backbones import build_backbone
 from clis_core.detectors.weights import read_state
 from clis_core.errors import CheckpointError, ConfigError
+from tests.detectors.test_convnorm import randomise_norms
 
 
 @pytest.mark.parametrize(
@@ -16,12 +17,40 @@ from clis_core.errors import CheckpointError, ConfigError
 def test_maps(name):
     frozen = 0 if name.startswith("timm/swin") else 1
     backbone = build_backbone(BackboneConfig(name=name, init="none", frozen_stages=frozen))
-    size = 224 if "swin" in name else 64
     with torch.no_grad():
-        maps = backbone.eval()(torch.randn(1, 3, size, size))
+        maps = backbone.eval()(torch.randn(1, 3, 96, 128))
     assert [tuple(m.shape) for m in maps] == [
-        (1, c, size // s, size // s) for c, s in zip(backbone.channels, (4, 8, 16, 32), strict=True)
+        (1, c, 96 // s, 128 // s) for c, s in zip(backbone.channels, (4, 8, 16, 32), strict=True)
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["efficientnet_b0", "tf_efficientnet_b0", "regnety_002", "resnet26d", "mobilenetv4_conv_small"]
+)
+def test_timm_models_keep_their_function_and_take_a_file(tmp_path, name):
+    import timm
+
+    torch.manual_seed(0)
+    whole = timm.create_model(name, pretrained=False)
+    randomise_norms(whole)
+    torch.save(whole.state_dict(), tmp_path / "w.pth")
+    plain = timm.create_model(
+        name, features_only=True, pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "w.pth")}
+    )
+    config = BackboneConfig(name=f"timm/{name}", init=str(tmp_path / "w.pth"), frozen_stages=0)
+    x = torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        for ours, theirs in zip(build_backbone(config).eval()(x), plain.eval()(x)[-4:], strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_timm_normalisation_is_the_models_own():
+    backbone = build_backbone(BackboneConfig(name="timm/mobilenetv3_small_050", init="none", frozen_stages=0))
+    import timm
+
+    config = timm.get_pretrained_cfg("mobilenetv3_small_050")
+    assert backbone.mean == tuple(255 * x for x in config.mean)
+    assert backbone.std == tuple(255 * x for x in config.std)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
