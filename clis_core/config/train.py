@@ -82,8 +82,6 @@ class TrainConfig(Frozen):
     """Mixed precision; fp16 needs a GPU. The losses and the contrast stay fp32."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an averaged copy of the weights, which is then evaluated and shipped; 0 keeps none."""
-    channels_last: bool = True
-    """Memory layout of images and convolutions: faster on CPU and on GPU tensor cores."""
     compile: bool = False
     """torch.compile the backbone and the pyramid."""
     log_every: int = Field(default=20, ge=1)

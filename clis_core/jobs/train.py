@@ -146,9 +146,8 @@ def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume:
     wanted = without_first_weights(config.detector) if resume else config.detector
     detector = build_detector(wanted, num_classes)
     detector.config = config.detector
-    detector = detector.to(device=device)
-    if config.train.channels_last:
-        detector = detector.to(memory_format=torch.channels_last)
+    # Channels last: faster convolutions on the CPU and on a GPU's tensor cores.
+    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
         detector.encoder.compile(dynamic=True)
     method = build_method(config.method, detector)
