@@ -46,7 +46,7 @@ tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             },
         ),
         "train": st.fixed_dictionaries(
-            {"lr": st.floats(min_value=0, exclude_min=True, allow_infinity=False), "best": texts},
+            {"lr": st.floats(min_value=0, exclude_min=True, allow_infinity=False)},
             optional={
                 "schedule": st.fixed_dictionaries(
                     {"kind": st.just("multistep"), "milestones": st.lists(floats).map(sorted)}
