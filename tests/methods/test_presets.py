@@ -1,0 +1,37 @@
+"""Every preset builds, and teaches from every awkward batch: the same keys, finite, attached to the graph."""
+
+import pytest
+import torch
+
+from clis_core.config.load import Layer, preset_layer, resolve
+from clis_core.config.presets import PRESETS
+from clis_core.detectors.build import build_detector
+from clis_core.methods.build import build_method
+from tests.methods.small import some_batch
+
+# The full presets at full width but few regions: what is tested is that their parts fit, not their speed.
+SMALLER = {"rpn": {"samples": 64, "before_nms": 50, "proposals": 20}, "roi": {"samples": 16}}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if "-r50-" in n or "-r101-" in n else []) for n in PRESETS]
+)
+def test_preset(name):
+    random = {"detector": {"backbone": {"init": "none"}}, "method": SMALLER}
+    config = resolve([preset_layer(name), Layer("test", random)])
+    torch.manual_seed(0)
+    method = build_method(config.method, build_detector(config.detector, 5)).train()
+    expected = {"rpn_objectness", "rpn_box", "class", "box"}
+    if config.detector.head.objectness:
+        expected.add("objectness")
+    for boxes in ((2, 1), (0, 0), (1,)):
+        losses = method(some_batch(boxes))
+        assert losses.keys() == expected
+        assert all(v.isfinite() and v.shape == () for v in losses.values())
+        sum(losses.values()).backward()
+    assert all(p.grad is not None for p in method.parameters() if p.requires_grad)
+    method.detector.eval()
+    with torch.no_grad():
+        small = torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8)
+        method.detector.config = method.detector.config.model_copy(update={"short_side": 64, "long_side": 96})
+        assert len(method.detector([small])[0].scores) <= config.detector.postprocess.detections
