@@ -1,0 +1,1 @@
+"""Shards of labelled pictures: written once, checked, read at random or as a stream."""

@@ -1,0 +1,1 @@
+"""Labelled pictures, wherever they lie, in; one stream of members out."""
