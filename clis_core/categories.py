@@ -57,7 +57,9 @@ class Categories(Sequence[Category]):
         if len(self._label) != len(self._items):
             seen: set[int] = set()
             twice = next(c for c in self._items if c.id in seen or seen.add(c.id))  # type: ignore[func-returns-value]
-            raise DataError(f"Category id {twice.id} ({twice.name!r}) occurs twice.")
+            raise DataError(
+                f"Category id {twice.id} ({twice.name!r}) occurs twice.", hint="Give each category an id of its own."
+            )
 
     def __len__(self) -> int:
         return len(self._items)

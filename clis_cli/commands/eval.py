@@ -70,12 +70,13 @@ def evaluate(
             raise typer.BadParameter("--detections judges a file; RUN and its options do not go with it")
         _judge_file(detections, gt, train_gt, engine, as_json=as_json, dry_run=dry_run)
         return
-    from clis_core.config.load import command_layer, dump_toml, read_layer, resolve
+    from clis_core.config.load import command_layer, dump_toml
+    from clis_core.config.resume import eval_config
     from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
 
     folder = resolve_run(run, find_workspace(Path.cwd()))
     flags = {"--device": ("device", device), "--engine": ("eval.engine", engine)}
-    config = resolve([read_layer(folder / "config.toml"), command_layer(settings or [], flags)])
+    config = eval_config(folder, command_layer(settings or [], flags))
     if dry_run:
         last = (checkpoints_of(folder) or [folder / "checkpoints"])[-1]
         weights = {"last": last, "best": folder / "best.pt"}.get(checkpoint, checkpoint)

@@ -1,4 +1,4 @@
-"""A run folder and the command line in, the config to go on with out; what may not change is an error."""
+"""A run folder and the command line in, the config to go on or to evaluate with out; no other change is allowed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ FREE = (
 )
 """What a run may go on with differently: it changes neither the order of the data nor any weight."""
 
+FREE_IN_EVALUATION = (
+    "device",
+    "data.root",
+    "data.train",
+    "data.val",
+    "data.train_images",
+    "data.val_images",
+    "data.workers",
+    "data.exif",
+    "eval",
+    "detector.postprocess",
+    "detector.short_side",
+    "detector.long_side",
+    "detector.rpn.before_nms",
+    "detector.rpn.proposals",
+    "detector.rpn.nms_iou",
+)
+"""What an evaluation may do differently from the training; no other setting would change its result."""
+
 
 def resume_config(run: Path, config: Path | None, command: Layer) -> RunConfig:
     """The config of a run to go on with: its own, then a config file, then the command line.
@@ -46,17 +65,30 @@ def resume_config(run: Path, config: Path | None, command: Layer) -> RunConfig:
     return new
 
 
+def eval_config(run: Path, command: Layer) -> RunConfig:
+    """The config of a run to evaluate it with: its own, then the command line.
+
+    Raises:
+        ConfigError: a key that has no say in an evaluation has another value than the run's.
+    """
+    own = read_layer(run / "config.toml")
+    new = resolve([own, command])
+    changed = _changed(resolve([own]), new, FREE_IN_EVALUATION)
+    if changed:
+        raise ConfigError(
+            f"{run} was trained with other settings, and evaluating it does not use these:\n" + "\n".join(changed),
+            hint=f"An evaluation can set: {', '.join(FREE_IN_EVALUATION)}",
+        )
+    return new
+
+
 def check_resume(old: RunConfig, new: RunConfig, run: Path) -> None:
     """Check that nothing changed that shapes the training.
 
     Raises:
         ConfigError: with each changed key, its old and its new value.
     """
-    changed = [
-        f"{key}: {before!r} in the run, {after!r} now"
-        for key, before, after in difference(old, new)
-        if not any(key == free or key.startswith(free + ".") for free in FREE)
-    ]
+    changed = _changed(old, new, FREE)
     if changed:
         raise ConfigError(
             f"{run} cannot go on with other settings:\n" + "\n".join(changed),
@@ -75,3 +107,11 @@ def check_new_run(run: Path) -> None:
             f"{run} holds a run already.",
             hint=f"Go on with it: clis train -o {run} --resume; or choose another folder with -o NAME.",
         )
+
+
+def _changed(old: RunConfig, new: RunConfig, free: tuple[str, ...]) -> list[str]:
+    return [
+        f"{key}: {before!r} in the run, {after!r} now"
+        for key, before, after in difference(old, new)
+        if not any(key == name or key.startswith(name + ".") for name in free)
+    ]

@@ -196,7 +196,10 @@ def _mapped(path: Path) -> mmap.mmap:
             hint="Check the path, or hand the folder of the data set to --data.",
         ) from None
     except OSError as error:
-        raise DataError(f"Annotation file {path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(
+            f"Annotation file {path} cannot be read: {error.strerror or error}.",
+            hint="Check the path and its permissions.",
+        ) from None
     except ValueError:  # mmap refuses an empty file
         raise DataError(f"Annotation file {path} is empty (0 bytes).", hint="Download it again.") from None
 

@@ -73,7 +73,10 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     cache = out.parent / ".cache"
     data = open_split(config.data, "train", cache)
     if not len(data.table.boxes):
-        raise DataError(f"{data.table.path}: not a single usable box to learn from.")
+        raise DataError(
+            f"{data.table.path}: not a single usable box to learn from.",
+            hint="Its 'annotations' need a 'bbox' [x, y, w, h] with an area, not all of them crowds.",
+        )
     val = _open_val(config, data, cache)
     categories = data.table.categories
     state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
@@ -160,6 +163,8 @@ def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume:
 
 
 def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path, log: Reporter) -> Evaluate:
+    said: set[str] = set()
+
     def evaluate(
         detector: Detector, step: int, stopping: Callable[[], str | None]
     ) -> Mapping[str, float | None] | None:
@@ -176,7 +181,13 @@ def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path,
             reporter=log,
             stopping=stopping,
         )
-        return metrics.values if metrics else None
+        if metrics is None:
+            return None
+        for note in metrics.notes:
+            if note not in said:
+                log.warn(note)
+                said.add(note)
+        return metrics.values
 
     return evaluate
 

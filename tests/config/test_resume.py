@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clis_core.config.load import command_layer, load_config, preset_layer, resolve, save_config
-from clis_core.config.resume import check_new_run, resume_config
+from clis_core.config.resume import check_new_run, eval_config, resume_config
 from clis_core.errors import CheckpointError, ConfigError
 
 
@@ -62,6 +62,20 @@ def test_a_config_file_counts_as_well(run: Path, tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("[train]\nlr = 1")
     with pytest.raises(ConfigError, match=r"train\.lr"):
         resume_config(run, tmp_path / "my.toml", command_layer([]))
+
+
+def test_an_evaluation_takes_what_changes_its_result_and_refuses_the_rest(run: Path) -> None:
+    settings = ["eval.batch=3", "detector.postprocess.detections=7", "detector.short_side=64", "data.root=/moved"]
+    config = eval_config(run, command_layer(settings))
+    assert (config.eval.batch, config.detector.postprocess.detections, config.detector.short_side) == (3, 7, 64)
+    for setting, line in [
+        ("train.lr=0.5", "train.lr: 0.0005 in the run, 0.5 now"),
+        ("detector.backbone.name=resnet50", "detector.backbone.name: 'resnet18' in the run, 'resnet50' now"),
+        ("data.flip=0", "data.flip: 0.5 in the run, 0.0 now"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            eval_config(run, command_layer([setting]))
+        assert line in caught.value.message.splitlines()
 
 
 def test_no_run_folder(tmp_path: Path) -> None:

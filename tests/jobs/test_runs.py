@@ -12,6 +12,7 @@ import pytest
 import torch
 import torchvision
 
+from clis_core import jobs
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import fingerprint, load_detector
@@ -219,6 +220,49 @@ def test_resuming_needs_no_first_weights(drawn_lvis, tmp_path):
     weights.unlink()
     checkpoints_of(run)[-1].unlink()
     assert train(config, run, resume=True, reporter=SilentReporter()).step == 4
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_trains_averages_resumes_and_keeps_its_names(drawn_lvis, tmp_path):
+    plain = train(config_for(drawn_lvis, train={"ema": 0.9}), tmp_path / "plain", reporter=SilentReporter())
+    config = config_for(drawn_lvis, train={"ema": 0.9, "compile": True})
+    run = train(config, tmp_path / "compiled", reporter=SilentReporter()).run
+    states = [torch.load(checkpoints_of(r)[-1], weights_only=True) for r in (plain.run, run)]
+    for name in ("detector", "ema"):
+        assert list(states[0][name]) == list(states[1][name])
+        for key, value in states[0][name].items():
+            torch.testing.assert_close(states[1][name][key], value, atol=2e-3, rtol=1e-2)
+    checkpoints_of(run)[-1].unlink()
+    assert train(config, run, resume=True, reporter=SilentReporter()).step == 4
+    assert load_detector(checkpoints_of(run)[-1]).step == 4
+
+
+def test_the_best_checkpoint_is_evaluated_on_request(drawn_lvis, tmp_path):
+    config = config_for(drawn_lvis, train={"eval_every": 2})
+    run = train(config, tmp_path / "run", reporter=SilentReporter()).run
+    best = torch.load(run / "best.pt", weights_only=True)
+    first = load_detector(checkpoints_of(run)[0])
+    torch.save({**best, "step": 1}, run / "best.pt")
+    heard = Heard()
+    evaluate_run(run, config, checkpoint="best", reporter=heard)
+    assert any("best.pt: step 1;" in text for text in heard.texts)
+    heard = Heard()
+    evaluate_run(run, config, checkpoint=str(checkpoints_of(run)[0]), reporter=heard)
+    assert any(f"step {first.step};" in text for text in heard.texts)
+
+
+def test_notes_of_the_evaluation_reach_the_user_once(drawn_lvis, tmp_path, monkeypatch):
+    real = jobs.evaluate.evaluate
+
+    def noting(*words, **options):
+        metrics = real(*words, **options)
+        metrics.notes.append("7 boxes have no area")
+        return metrics
+
+    monkeypatch.setattr(jobs.evaluate, "evaluate", noting)
+    heard = Heard()
+    train(config_for(drawn_lvis, train={"eval_every": 2}), tmp_path / "run", reporter=heard)
+    assert heard.texts.count("7 boxes have no area") == 1
 
 
 @pytest.mark.slow

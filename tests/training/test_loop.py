@@ -386,7 +386,7 @@ def test_a_full_disk_is_said_and_leaves_old_checkpoints(tmp_path, monkeypatch):
     assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == names
 
 
-def test_bf16_and_compiled_encoder_train(tmp_path):
+def test_bf16_trains_and_keeps_its_weights_in_fp32(tmp_path):
     config = CONFIG.model_copy(update={"amp": "bf16", "iterations": 2})
     state = make_state(config)
     run_loop(tmp_path, state, config)
