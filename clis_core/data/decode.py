@@ -37,8 +37,15 @@ _TURNS = {
 }
 
 
-class _Header(NamedTuple):
-    """What the first bytes say: size as stored, and whether torchvision reads it the way Pillow does."""
+class Header(NamedTuple):
+    """What a picture's first bytes say.
+
+    Attributes:
+        height: as stored, pixels.
+        width: as stored, pixels.
+        kind: the format, as Pillow names it: "JPEG", "PNG", ...
+        plain: whether torchvision reads it the way Pillow does: 8 bits, and grey or RGB.
+    """
 
     height: int
     width: int
@@ -76,7 +83,7 @@ def decode(
     Raises:
         DataError: the file is empty, cut short, no image, too large, or not of the stated size.
     """
-    header = _header(data, name)
+    header = header_of(data, name)
     if header.height * header.width > max_pixels:
         raise DataError(
             f"{name} is too large: {header.width} x {header.height} pixels; at most {max_pixels} are read.",
@@ -111,11 +118,14 @@ def read_image(
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"Image {path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(
+            f"Image {path} cannot be read: {error.strerror or error}.",
+            hint="Check the image folder and its permissions (data.train_images, data.val_images).",
+        ) from None
     return decode(data, str(path), exif=exif, at_least=at_least, size=size, max_pixels=max_pixels)
 
 
-def _header(data: bytes, name: str) -> _Header:
+def header_of(data: bytes, name: str) -> Header:
     """Size and kind of an image by its first bytes.
 
     Raises:
@@ -126,17 +136,17 @@ def _header(data: bytes, name: str) -> _Header:
         header = _jpeg_header(data)
     elif data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 25:
         width, height, bits = struct.unpack(">IIB", data[16:25])
-        header = _Header(height, width, "PNG", bits <= 8)
+        header = Header(height, width, "PNG", bits <= 8)
     if header is None:
         with (
             warnings.catch_warnings(action="ignore"),
             _open(data, name) as image,
         ):  # of size: the caller checks
-            header = _Header(image.height, image.width, image.format or "", False)
+            header = Header(image.height, image.width, image.format or "", False)
     return header
 
 
-def _jpeg_header(data: bytes) -> _Header | None:
+def _jpeg_header(data: bytes) -> Header | None:
     """Walk a JPEG's segments up to the one that states the size; None where there is none."""
     at = 2
     while at + 10 <= len(data) and data[at] == 0xFF:
@@ -147,7 +157,7 @@ def _jpeg_header(data: bytes) -> _Header | None:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
             bits, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
             # CMYK is seldom, and whether it is inverted a convention: Pillow decides, whatever the version.
-            return _Header(height, width, "JPEG", bits == 8 and channels in (1, 3) and height > 0)
+            return Header(height, width, "JPEG", bits == 8 and channels in (1, 3) and height > 0)
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
 
