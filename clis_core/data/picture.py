@@ -23,6 +23,9 @@ QUALITY = 95
 
 _GZIP = b"\x1f\x8b"
 _UPRIGHT = 1
+_END = b"\xff\xd9"
+_TAIL = 64 << 10
+"""Cameras write up to some kilobytes behind a JPEG's end."""
 
 
 class RefusedPictureError(Exception):
@@ -136,7 +139,8 @@ def _check_jpeg(data: bytes) -> bool:
                 image.load()
                 orientation = int(image.getexif().get(0x0112, _UPRIGHT))
         except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-            raise _refused(error) from None
+            whole = _END in data[-_TAIL:]
+            raise RefusedPictureError("damaged" if whole else "cut short", str(error)) from None
     return 1 < orientation <= 8
 
 
@@ -151,8 +155,3 @@ def _encode(data: bytes, name: str, max_side: int | None, max_pixels: int, chang
     out = io.BytesIO()
     image.save(out, "JPEG", quality=QUALITY, subsampling=0)
     return Picture(out.getvalue(), image.height, image.width, tuple(changed))
-
-
-def _refused(error: Exception) -> RefusedPictureError:
-    text = str(error)
-    return RefusedPictureError("cut short" if "truncated" in text else "damaged", text)
