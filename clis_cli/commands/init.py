@@ -17,11 +17,22 @@ def init(
         Path | None, typer.Option("--runs", metavar="DIR", help="Folder for the runs; runs if left out.")
     ] = None,
     preset: options.Preset = None,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option("--pictures", metavar="PATH", help="Labelled pictures without boxes; may be repeated."),
+    ] = None,
+    shards: Annotated[
+        Path | None, typer.Option("--shards", metavar="DIR", help="Folder of the shards that are built from them.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a clis.toml that is there.")] = False,
 ) -> None:
     """Write clis.toml, which makes this folder a workspace: other commands then need no paths.
 
         clis init --data data/lvis --preset specialised-r50-1x
+
+    With labelled pictures, of which clis build-imagenet-subset makes shards:
+
+        clis init --data data/lvis --pictures data/fall11
 
     Without flags it asks:
 
@@ -44,5 +55,7 @@ def init(
             preset=preset or DEFAULT_PRESET,
             force=force,
             reporter=report,
+            pictures=pictures or (),
+            shards=shards,
         )
     console.note(f"Wrote {file}. Next: clis train")

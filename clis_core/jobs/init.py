@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import tomli_w
 
 from clis_core.config.presets import preset as preset_table
 from clis_core.config.workspace import FILE_NAME
-from clis_core.errors import ConfigError
+from clis_core.errors import ConfigError, DataError
 from clis_core.files import write_text
 from clis_core.report import Reporter
 
@@ -18,7 +19,15 @@ CHEAP_BYTES = 200_000_000
 
 
 def init_workspace(
-    folder: Path, *, data: Path | None, runs: Path, preset: str, force: bool, reporter: Reporter
+    folder: Path,
+    *,
+    data: Path | None,
+    runs: Path,
+    preset: str,
+    force: bool,
+    reporter: Reporter,
+    pictures: Sequence[Path] = (),
+    shards: Path | None = None,
 ) -> Path:
     """Make a folder a workspace.
 
@@ -29,23 +38,30 @@ def init_workspace(
         preset: starting point of new runs.
         force: write over a clis.toml that is there.
         reporter: hears what the data set holds.
+        pictures: tars, folders or lists of labelled pictures without boxes.
+        shards: folder of the shards that are built from them; ``shards`` where there are pictures.
 
     Returns:
         The clis.toml.
 
     Raises:
         ConfigError: there is a clis.toml already, the preset is unknown, or no data set is named.
-        DataError: the data set is in no known layout.
+        DataError: the data set is in no known layout, or pictures are not there.
     """
     check_free(folder, force=force)
     preset_table(preset)
     if data is None:
         raise ConfigError("Nothing says where the data set is.", hint="For example: clis init --data data/lvis")
     _describe(folder / data.expanduser(), reporter)
-    tables: dict[str, Any] = {
-        "workspace": {"runs": str(runs), "preset": preset},
-        "data": {"root": str(data)},
-    }
+    for path in pictures:
+        if not (folder / path.expanduser()).exists():
+            raise DataError(f"{path} does not exist.", hint="Name tars, folders or lists of pictures: --pictures PATH")
+    workspace: dict[str, Any] = {"runs": str(runs), "preset": preset}
+    if pictures:
+        workspace["pictures"] = [str(path) for path in pictures]
+    if pictures or shards:
+        workspace["shards"] = str(shards or "shards")
+    tables: dict[str, Any] = {"workspace": workspace, "data": {"root": str(data)}}
     head = "# A workspace of clis: commands run in this folder, or below it, start from these settings.\n\n"
     write_text(folder / FILE_NAME, head + tomli_w.dumps(tables))
     return folder / FILE_NAME

@@ -71,6 +71,17 @@ def test_init_writes_a_workspace_and_tells_what_the_data_hold(clis: Any, tmp_pat
     assert resolve([workspace.layer]).data.root == tmp_path / "pictures"
 
 
+def test_init_names_pictures_and_shards(clis: Any, tmp_path: Path) -> None:
+    dataset(tmp_path / "data")
+    (tmp_path / "fall11").mkdir()
+    assert clis("init", "--data", "data", "--pictures", "fall11", "--pictures", "more").code == 4
+    assert not (tmp_path / "clis.toml").exists()
+    assert clis("init", "--data", "data", "--pictures", "fall11").code == 0
+    workspace = find_workspace(tmp_path)
+    assert workspace
+    assert (workspace.pictures, workspace.shards) == ((tmp_path / "fall11",), tmp_path / "shards")
+
+
 def test_init_never_writes_over(clis: Any, tmp_path: Path) -> None:
     dataset(tmp_path / "pictures")
     (tmp_path / "clis.toml").write_text("seed = 7")
