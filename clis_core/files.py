@@ -1,10 +1,11 @@
-"""The one writer: a file appears under its name when it is whole and on disk, or not at all."""
+"""The one writer: a file appears under its name when it is whole and on disk, or not at all; and the one lock."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +50,29 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a lock file; the system lets go of it when the process ends, however it ends.
+
+    Args:
+        path: the file; made in a folder that exists.
+
+    Yields:
+        Whether it is held; False: another process holds it. Where a system has no such locks, always True.
+    """
+    if sys.platform == "win32":  # has no flock
+        yield True
+        return
+    import fcntl
+
+    with path.open("w") as file:
+        held = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held = False
+        except OSError:  # a file system without locks
+            pass
+        yield held

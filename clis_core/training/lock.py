@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from clis_core.errors import CheckpointError
+from clis_core.files import locked
 
 NAME = ".lock"
 
@@ -19,19 +19,9 @@ def run_lock(run: Path) -> Iterator[None]:
     Raises:
         CheckpointError: another process holds it.
     """
-    if sys.platform == "win32":  # has no flock
-        yield
-        return
-    import fcntl
-
-    with (run / NAME).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with locked(run / NAME) as held:
+        if not held:
             raise CheckpointError(
                 f"{run}: another process is training in this folder.", hint="Choose another one: -o FOLDER"
-            ) from None
-        except OSError:  # a file system without locks
-            yield
-            return
+            )
         yield

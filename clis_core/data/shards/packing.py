@@ -1,0 +1,98 @@
+"""The parts of a complete staging go in; shards in random order, with their indices, come out.
+
+Every step may be the last one of a process: what a step has made is noted before what it was made of is deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clis_core.data.shards.manifest import INDEX, ShardFile
+from clis_core.data.shards.members import BLOCK, end_of
+from clis_core.data.shards.open_files import OpenFile, read_at
+from clis_core.data.shards.staging import Staging
+from clis_core.errors import DataError
+from clis_core.files import replacing, write_text
+
+ORDER = 2
+"""Stream of random numbers of a seed: the order of the samples in a shard."""
+
+
+def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[ShardFile]:
+    """Write the shards, one after the other, and delete the parts.
+
+    Args:
+        staging: complete, all of it on disk.
+        folder: of the staging, where finished shards are noted.
+        out: folder of the shards.
+        seed: of the order.
+
+    Yields:
+        Each shard when it is finished; those that an earlier process finished as well.
+
+    Raises:
+        DataError: a part is damaged.
+    """
+    rows = staging.rows()
+    counts = np.bincount(rows["bucket"], minlength=len(staging.sizes))
+    by_bucket = np.split(np.argsort(rows["bucket"], kind="stable"), np.cumsum(counts)[:-1])
+    for number, bucket in enumerate(np.flatnonzero(counts).tolist()):
+        note, part = folder / f"{number:05d}.json", staging.part(bucket)
+        if note.exists():
+            shard = ShardFile(**json.loads(note.read_text(encoding="utf-8")))
+        else:
+            mine = by_bucket[bucket]
+            random = np.random.Generator(np.random.Philox(key=(seed, ORDER), counter=(0, 0, 0, bucket)))
+            shard = _write_shard(part, rows[random.permutation(mine)], out / f"{number:05d}.tar")
+            write_text(note, json.dumps(vars(shard)) + "\n")
+        part.unlink(missing_ok=True)
+        yield shard
+
+
+def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:
+    """Copy samples of a part in the order of their rows; makes the tar and its index."""
+    index, sizes = _index(rows)
+    digest, size = hashlib.sha256(), int(sizes.sum())
+    source = OpenFile(part, os.O_RDONLY)
+    if hasattr(os, "posix_fadvise"):  # the reads below are in random order, which disks dislike
+        os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for start, many in zip(rows["start"].tolist(), sizes.tolist(), strict=True):
+            data = read_at(source, many, start)
+            if len(data) < many:
+                raise DataError(
+                    f"{part} is shorter than it was when it was written.",
+                    hint=f"To begin anew: rm -r {shlex.quote(str(part.parent))}",
+                )
+            digest.update(data)
+            file.write(data)
+        digest.update(end_of(size))
+        file.write(end_of(size))
+    shard = ShardFile(path.name, len(rows), size + len(end_of(size)), digest.hexdigest(), "")
+    with replacing(path.with_name(shard.index_name)) as temporary:
+        with temporary.open("wb") as file:
+            np.save(file, index, allow_pickle=False)
+        index_digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    return ShardFile(shard.name, shard.samples, shard.size, shard.sha256, index_digest)
+
+
+def _index(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """`INDEX` entries of samples that follow each other in a tar, and the bytes that each takes."""
+    jpegs, records = (-(-rows[name].astype(np.int64) // BLOCK) * BLOCK for name in ("size", "record_size"))
+    sizes = jpegs + records + 4 * BLOCK
+    starts = np.cumsum(sizes) - sizes
+    index = np.zeros(len(rows), INDEX)
+    index["offset"] = starts + BLOCK
+    index["record"] = starts + BLOCK + jpegs + BLOCK
+    for name in ("size", "record_size", "category", "height", "width"):
+        index[name] = rows[name]
+    return index, sizes
