@@ -62,6 +62,54 @@ def fit_size(height: int, width: int, short: int, long: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+class Mosaic(NamedTuple):
+    """Four pictures with a class label each (CLIS, sec. IV-A2).
+
+    Attributes:
+        pixels: uint8 ``[3, S, S]``, RGB.
+        regions: float32 ``[4, 4]``, xyxy, pixels of the mosaic: where in each picture its class is.
+        labels: int64 ``[4]``, 1..C.
+    """
+
+    pixels: Tensor
+    regions: Tensor
+    labels: Tensor
+
+
+class Patch(NamedTuple):
+    """An instance of a picture that is pasted into a detection image (CLIS, sec. III-B3).
+
+    Attributes:
+        pixels: uint8 ``[3, h, w]``, RGB.
+        top: its place in the resized detection image, pixels.
+        left: likewise.
+        opacity: its share where it is blended with the image; 1 covers.
+        box: float32 ``[4]``, xyxy of the instance, pixels of the resized detection image.
+        label: 1..C.
+        source: which of the image's s pictures it is, in the order of its mosaics.
+    """
+
+    pixels: Tensor
+    top: int
+    left: int
+    opacity: float
+    box: Tensor
+    label: int
+    source: int
+
+
+class Companions(NamedTuple):
+    """What comes with a detection image from the image-level data.
+
+    Attributes:
+        mosaics: s / 4 of them.
+        patches: t of them, or fewer.
+    """
+
+    mosaics: list[Mosaic]
+    patches: list[Patch]
+
+
 class ImageBatch(NamedTuple):
     """Images as the backbone takes them.
 
@@ -82,11 +130,13 @@ class Batch:
         images: N decoded images.
         targets: N targets, in pixels of ``images[i].size``.
         names: N file names, for messages.
+        companions: image-level data for each of the N images; empty where a method uses none.
     """
 
     images: list[RawImage]
     targets: list[Target]
     names: list[str] = field(default_factory=list)
+    companions: list[Companions] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on ``device``."""
@@ -94,4 +144,15 @@ class Batch:
             self,
             images=[i._replace(pixels=i.pixels.to(device, non_blocking=True)) for i in self.images],
             targets=[Target(*(t.to(device, non_blocking=True) for t in target)) for target in self.targets],
+            companions=[_companions_to(c, device) for c in self.companions],
         )
+
+
+def _companions_to(companions: Companions, device: torch.device) -> Companions:
+    return Companions(
+        [Mosaic(*(t.to(device, non_blocking=True) for t in mosaic)) for mosaic in companions.mosaics],
+        [
+            p._replace(pixels=p.pixels.to(device, non_blocking=True), box=p.box.to(device, non_blocking=True))
+            for p in companions.patches
+        ],
+    )

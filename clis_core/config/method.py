@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -59,4 +59,44 @@ class SupervisedConfig(Frozen):
         return self
 
 
-MethodConfig = SupervisedConfig
+class ClisConfig(Frozen):
+    """Learn from boxes and from pictures with a class label (CLIS, Li et al., arXiv 2210.05568, sec. III)."""
+
+    kind: Literal["clis"] = "clis"
+    rpn: RpnTraining = RpnTraining()
+    roi: RoiTraining = RoiTraining()
+    alpha: float = Field(default=0.1, ge=0)
+    """Weight of the image-classification loss L_imcls (eq. 2, table III)."""
+    beta: float = Field(default=0.05, ge=0)
+    """Weight of the contrastive loss L_con (eq. 2, table IV)."""
+    beta_from: int = Field(default=0, ge=0)
+    """Step from which beta counts; the queue fills from the start."""
+    beta_ramp: int = Field(default=0, ge=0)
+    """Steps over which beta then grows linearly to its value."""
+    tau: float = Field(default=0.2, gt=0)
+    """Temperature of the contrast (eq. 1)."""
+    queue_size: int = Field(default=115_712, ge=1)
+    """Keys in the dictionary Q; no more than the largest power of two up to the number of pictures."""
+    momentum: float = Field(default=0.999, ge=0, lt=1)
+    """Of the copy of the classification sub-network that makes the keys (the paper gives no value; MoCo's)."""
+    projector: int = Field(default=128, ge=1)
+    """Features of a key."""
+    projector_layers: Literal[1, 2] = 1
+    """Fully connected layers of the projector; the paper has one."""
+    shared_projector: bool = True
+    """One projector for both views, or one for each."""
+    positive: Literal["live", "momentum"] = "live"
+    """f_d of eq. 1: of the sub-network that learns, with gradient, or of its slow copy, without."""
+    mask_same_class: bool = False
+    """Whether keys of the instance's own class are no negatives; eq. 1 has no such mask."""
+    siamese: bool = True
+    """Whether pictures pass through the very sub-network of instance classification (SS of table II)."""
+
+    @model_validator(mode="after")
+    def _order(self) -> ClisConfig:
+        if self.rpn.negative_iou > self.rpn.positive_iou:
+            raise ValueError("rpn.negative_iou must not be above rpn.positive_iou")
+        return self
+
+
+MethodConfig = Annotated[SupervisedConfig | ClisConfig, Field(discriminator="kind")]

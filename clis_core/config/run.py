@@ -10,6 +10,7 @@ from clis_core.config.data import DataConfig
 from clis_core.config.detector import DetectorConfig, FasterRCNNConfig
 from clis_core.config.frozen import Frozen
 from clis_core.config.method import MethodConfig, SupervisedConfig
+from clis_core.config.pictures import PicturesConfig
 from clis_core.config.train import TrainConfig
 
 
@@ -34,5 +35,6 @@ class RunConfig(Frozen):
     data: DataConfig = DataConfig()
     detector: DetectorConfig = FasterRCNNConfig()
     method: MethodConfig = SupervisedConfig()
+    pictures: PicturesConfig = PicturesConfig()
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from clis_core.config.method import MethodConfig
+from clis_core.config.method import ClisConfig, MethodConfig, SupervisedConfig
 from clis_core.detectors.build import Detector
+from clis_core.methods.clis import Clis
 from clis_core.methods.supervised import Supervised
 
-Method = Supervised
+Method = Supervised | Clis
 
 
-def build_method(config: MethodConfig, detector: Detector) -> Method:
+def build_method(config: MethodConfig, detector: Detector, pictures: int = 0) -> Method:
     """The method that teaches ``detector``.
+
+    Args:
+        config: which one, and its settings.
+        detector: what is taught.
+        pictures: number of pictures with a class label that training draws from.
 
     Raises:
         ConfigError: the method does not fit the detector.
     """
-    match config.kind:
-        case "supervised":
+    match config:
+        case SupervisedConfig():
             return Supervised(detector, config)
+        case ClisConfig():
+            return Clis(detector, config, pictures)

@@ -265,6 +265,7 @@ def _parts(batch: Batch, count: int) -> list[Batch]:
             images=batch.images[i : i + size],
             targets=batch.targets[i : i + size],
             names=batch.names[i : i + size],
+            companions=batch.companions[i : i + size],
         )
         for i in range(0, len(batch.images), size)
     ]
