@@ -25,7 +25,7 @@ things; 784 are within 10, a threshold often named, nearly all of them different
 
 _GREY = np.array([299, 587, 114])  # thousandths: ITU-R BT.601
 _EXACT = 2**24  # whole numbers up to here are exact in float32
-_BLOCK = 16_384  # hashes compared at a time: what lies between stays in the processor's cache
+_BLOCK = 65_536  # hashes compared at a time, so that the search ends early and needs little memory
 _DEARER = 16  # what a candidate pair of the index costs, in pairs compared one after the other
 
 

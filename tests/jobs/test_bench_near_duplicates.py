@@ -20,5 +20,5 @@ def test_drawn_hashes_hang_together() -> None:
     hashes = near_duplicates.draw_hashes(2000)
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
     below = (bits[:, 0] == bits[:, 8]).mean()
-    assert 0.6 < below < 0.95, "one half where bits are drawn by themselves"
+    assert 0.55 < below < 0.95, "one half where bits are drawn by themselves"
     assert len(np.unique(hashes)) > 1900
