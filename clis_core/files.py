@@ -75,4 +75,20 @@ def locked(path: Path) -> Iterator[bool]:
             held = False
         except OSError:  # a file system without locks
             pass
-        yield held
+        _LOCKS.add(file.fileno())
+        try:
+            yield held
+        finally:
+            _LOCKS.discard(file.fileno())
+
+
+def _leave_locks() -> None:
+    """In a forked child: a loader's worker outlives a killed parent by seconds, and must not hold its locks."""
+    for handle in _LOCKS:
+        os.close(handle)
+    _LOCKS.clear()
+
+
+_LOCKS: set[int] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_locks)
