@@ -215,11 +215,14 @@ def _sharing(pieces: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.
     return order, np.repeat(ends, sizes) - np.arange(len(pieces))
 
 
-def _bit_count_by_table(values: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """Number of set bits: for NumPy 1, which has no `bitwise_count`."""
-    counts: NDArray[np.uint8] = _BYTES[values.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.uint8)
+def _bit_count_by_sums(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Number of set bits, summed over pairs, fours and bytes: for NumPy 1, which has no `bitwise_count`."""
+    pairs = values - ((values >> _ONE) & _PAIRS)
+    fours = (pairs & _FOURS) + ((pairs >> _TWO) & _FOURS)
+    counts: NDArray[np.uint64] = (((fours + (fours >> _FOUR)) & _BYTES) * _SUM) >> _TOP
     return counts
 
 
-_BYTES = np.array([byte.bit_count() for byte in range(256)], np.uint8)
-_bit_count = getattr(np, "bitwise_count", _bit_count_by_table)
+_ONE, _TWO, _FOUR, _TOP = (np.uint64(shift) for shift in (1, 2, 4, 56))
+_PAIRS, _FOURS, _BYTES, _SUM = (np.uint64(int(byte * 8, 16)) for byte in ("55", "33", "0f", "01"))
+_bit_count = getattr(np, "bitwise_count", _bit_count_by_sums)

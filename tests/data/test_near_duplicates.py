@@ -212,10 +212,10 @@ def test_the_index_serves_many_and_gives_way_where_it_would_cost_more() -> None:
 
 
 def test_without_numpys_bit_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes = planted(400)
-    assert module._bit_count_by_table(hashes).tolist() == [value.bit_count() for value in hashes.tolist()]
+    hashes = np.append(planted(400), np.array([0, 2**64 - 1], np.uint64))
+    assert module._bit_count_by_sums(hashes).tolist() == [value.bit_count() for value in hashes.tolist()]
     expected = NearDuplicates().add_all(hashes).tolist()
-    monkeypatch.setattr(module, "_bit_count", module._bit_count_by_table)
+    monkeypatch.setattr(module, "_bit_count", module._bit_count_by_sums)
     assert NearDuplicates().add_all(hashes).tolist() == expected
     assert added(NearDuplicates(), hashes.tolist()) == expected
 
