@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -92,8 +93,6 @@ def content(folder: Path) -> dict[str, str]:
 
 def numbers(folder: Path) -> Iterator[tuple[str, str]]:
     """Name of the shard and key of every sample, as the standard library reads them."""
-    import tarfile
-
     for path in sorted(folder.glob("*.tar")):
         with tarfile.open(path) as tar:
             for name in tar.getnames():
