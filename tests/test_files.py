@@ -22,12 +22,17 @@ with locked(Path(sys.argv[1])) as held:
 """
 
 
+def _write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of tw")
+        path.with_name("missing").read_text()
+
+
 def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     write_text(path, "one")
-    with pytest.raises(FileNotFoundError), replacing(path) as temporary:
-        temporary.write_text("half of tw")
-        (tmp_path / "missing").read_text()
+    with pytest.raises(FileNotFoundError):
+        _write_half(path)
     assert path.read_text() == "one"
     assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
 

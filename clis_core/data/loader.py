@@ -15,7 +15,9 @@ from torch import Tensor
 
 from clis_core.batch import Batch, RawImage, Target, fit_size
 from clis_core.config.data import DataConfig, RepeatFactor
+from clis_core.config.pictures import PicturesConfig
 from clis_core.data.augment import draw, place_boxes
+from clis_core.data.companions import CompanionLoader, MosaicPart, PatchPart, PictureSet, add_patches, assemble
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split
 from clis_core.data.sampling import ImageOrder, repeat_factors
@@ -35,6 +37,8 @@ class TrainingLoader:
         start_step: first step.
         stop_step: the step before which it ends.
         pin: put pixels into page-locked memory, so that they are copied to a GPU while it works.
+        pictures: image-level data to come with each image; None for none.
+        companions: how they come.
 
     Raises:
         DataError: (while iterating) an image cannot be read, or a worker died.
@@ -50,12 +54,18 @@ class TrainingLoader:
         stop_step: int,
         *,
         pin: bool = False,
+        pictures: PictureSet | None = None,
+        companions: PicturesConfig | None = None,
     ) -> None:
-        self._load = _TrainingImages(split, data, seed)
+        maker = CompanionLoader(pictures, companions, seed) if pictures and companions else None
+        self._load = _TrainingImages(split, data, seed, maker)
+        self._companions = companions if maker else None
         self._order = _image_order(split, data, batch, seed)
         self._steps = range(start_step, stop_step)
         self._workers = data.workers
-        self._largest = batch * _largest(split)
+        # A patch is no larger than its image as the network sees it.
+        patches = companions.t * 3 * max(data.short_sides) * data.long_side if maker and companions else 0
+        self._largest = batch * (_largest(split) + (maker.largest if maker else 0) + patches)
         self._pin = pin
 
     def __len__(self) -> int:
@@ -63,14 +73,27 @@ class TrainingLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         batches = map(self._order.images, self._steps)
-        for images, samples in load_batches(
+        for pixels, parts in load_batches(
             self._load, batches, workers=self._workers, largest=self._largest, pin=self._pin
         ):
-            yield Batch(
-                images=[RawImage(i, s.size, s.flip) for i, s in zip(images, samples, strict=True)],
-                targets=[Target(torch.from_numpy(s.boxes), torch.from_numpy(s.labels)) for s in samples],
-                names=[s.name for s in samples],
-            )
+            yield self._batch(pixels, parts)
+
+    def _batch(self, pixels: Sequence[Tensor], parts: Sequence[_Sample | MosaicPart | PatchPart]) -> Batch:
+        """An image, then what comes with it; and again."""
+        batch = Batch([], [], [], [])
+        starts = [n for n, part in enumerate(parts) if isinstance(part, _Sample)]
+        for start, stop in zip(starts, [*starts[1:], len(parts)], strict=True):
+            sample = parts[start]
+            assert isinstance(sample, _Sample)
+            boxes, labels = sample.boxes, sample.labels
+            if self._companions is not None:
+                companions = assemble(list(zip(pixels[start + 1 : stop], parts[start + 1 : stop], strict=True)))  # type: ignore[arg-type]
+                boxes, labels = add_patches(boxes, labels, companions.patches, self._companions)
+                batch.companions.append(companions)
+            batch.images.append(RawImage(pixels[start], sample.size, sample.flip))
+            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels)))
+            batch.names.append(sample.name)
+        return batch
 
 
 class EvalLoader:
@@ -131,15 +154,20 @@ class _Sample:
 
 
 class _TrainingImages:
-    """(image, place in the stream) pairs of a step to its images and what belongs to them."""
+    """(image, place in the stream) pairs of a step to its images, what belongs to them, and what comes with them."""
 
-    def __init__(self, split: Split, data: DataConfig, seed: int) -> None:
+    def __init__(self, split: Split, data: DataConfig, seed: int, companions: CompanionLoader | None) -> None:
         self._split = split
         self._data = data
         self._seed = seed
+        self._companions = companions
 
-    def __call__(self, step: Sequence[tuple[int, int]]) -> Iterator[tuple[Tensor, _Sample]]:
-        return (self._sample(index, position) for index, position in step)
+    def __call__(self, step: Sequence[tuple[int, int]]) -> Iterator[tuple[Tensor, _Sample | MosaicPart | PatchPart]]:
+        for index, position in step:
+            pixels, sample = self._sample(index, position)
+            yield pixels, sample
+            if self._companions is not None:
+                yield from self._companions.load(position, sample.size)
 
     def _sample(self, index: int, position: int) -> tuple[Tensor, _Sample]:
         data, table = self._data, self._split.table

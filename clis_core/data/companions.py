@@ -1,0 +1,217 @@
+"""Shards and regions in; the mosaics and patches that come with a detection image out.
+
+They are functions of (seed, place of the detection image in its stream) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clis_core.batch import Companions, Mosaic, Patch
+from clis_core.categories import Categories
+from clis_core.config.pictures import PicturesConfig
+from clis_core.data.decode import decode
+from clis_core.data.mosaic import compose, covered, draw_picture
+from clis_core.data.paste import make_patch, pick
+from clis_core.data.regions import Regions, open_regions
+from clis_core.data.shards.reader import Shards
+from clis_core.data.shards.sampling import PictureSampler
+from clis_core.errors import DataError
+
+CELLS = 4
+_FRACTION = 8  # a stream of random numbers
+
+
+class PictureSet(NamedTuple):
+    """The pictures that training draws from.
+
+    Attributes:
+        shards: where they are.
+        regions: where in each its class is.
+        numbers: int64 ``[N]``, which pictures of the shards.
+        labels: int32 ``[N]``, 1..C in the order of the data set's categories.
+        images: int64 ``[C]``, training images of each class, by label - 1.
+    """
+
+    shards: Shards
+    regions: Regions
+    numbers: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    images: NDArray[np.int64]
+
+
+def open_pictures(config: PicturesConfig, categories: Categories, shards: Shards) -> PictureSet:
+    """The pictures of the classes of a data set.
+
+    Args:
+        config: regions and fraction.
+        categories: of the data set, with training counts; classes are matched by id and name.
+        shards: the pictures.
+
+    Raises:
+        DataError: the same id means another class in the two, no picture is of a class of the data set, or there are
+            no regions.
+    """
+    regions = open_regions(config.regions, shards)
+    label_of = np.zeros(len(shards.categories) + 1, np.int32)
+    ids = {category.id: label for label, category in enumerate(categories, start=1)}
+    for own, category in enumerate(shards.categories, start=1):
+        label = ids.get(category.id)
+        if label is None:
+            continue
+        if categories[label - 1].name != category.name:
+            raise DataError(
+                f"Category {category.id} is {category.name!r} in the shards {shards.folder} and "
+                f"{categories[label - 1].name!r} in the data set.",
+                hint="Build the shards for this data set: clis build-imagenet-subset --lvis TRAIN_JSON, "
+                "or clis build-images --data TRAIN_JSON",
+            )
+        label_of[own] = label
+    labels = label_of[shards.labels]
+    numbers = np.flatnonzero(labels)
+    if config.fraction < 1:
+        numbers = _part(numbers, labels[numbers], config.fraction)
+    if not len(numbers):
+        raise DataError(
+            f"The shards {shards.folder} hold no picture of a class of the data set.",
+            hint="Build them for it: clis build-imagenet-subset --lvis TRAIN_JSON",
+        )
+    images = np.array([category.images or 0 for category in categories], np.int64)
+    return PictureSet(shards, regions, numbers, labels[numbers], images)
+
+
+def _part(numbers: NDArray[np.int64], labels: NDArray[np.int32], fraction: float) -> NDArray[np.int64]:
+    """The same part of each class, drawn once for all runs; at least one picture of each."""
+    random = np.random.Generator(np.random.Philox(key=(0, _FRACTION)))
+    order = random.permutation(len(numbers))
+    order = order[np.argsort(labels[order], kind="stable")]
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, counts)  # within its class
+    kept = order[place < np.maximum(1, np.round(np.repeat(counts, counts) * fraction))]
+    return np.sort(numbers[kept])
+
+
+@dataclass
+class MosaicPart:
+    """What belongs to a mosaic beside its pixels; see `Mosaic`."""
+
+    regions: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass
+class PatchPart:
+    """What belongs to a patch beside its pixels; see `Patch`."""
+
+    patch: Patch
+
+
+class CompanionLoader:
+    """Makes the s / 4 mosaics and t patches of a detection image.
+
+    Args:
+        pictures: what to draw from.
+        config: s, t and the augmentation.
+        seed: the run's.
+    """
+
+    def __init__(self, pictures: PictureSet, config: PicturesConfig, seed: int) -> None:
+        self._pictures = pictures
+        self._config = config
+        self._seed = seed
+        self._sampler = PictureSampler(pictures.labels, seed, config.order)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the mosaics of an image."""
+        return self._config.s // CELLS * 3 * self._config.mosaic**2
+
+    def load(self, position: int, size: tuple[int, int]) -> Iterator[tuple[Tensor, MosaicPart | PatchPart]]:
+        """Mosaics, then patches, each with what belongs to it.
+
+        Args:
+            position: the detection image's place in its stream.
+            size: its (height, width) as the network sees it.
+        """
+        config, s = self._config, self._config.s
+        if not s:
+            return
+        places = np.arange(position * s, (position + 1) * s)
+        chosen = self._sampler(places)  # [s], into numbers
+        labels = self._pictures.labels[chosen]
+        counts = self._pictures.images[labels - 1].tolist()
+        picked = pick(self._seed, position, counts, config.t, config.paste.pick)
+        kept: dict[int, tuple[Tensor, NDArray[np.float32]]] = {}
+        for first in range(0, s, CELLS):
+            tensors, drawn = [], []
+            for source in range(first, first + CELLS):
+                number = int(self._pictures.numbers[chosen[source]])
+                region = self._pictures.regions.box(number)
+                pixels, full = self._decode(number, whole=source in picked)
+                if source in picked:
+                    kept[source] = (pixels, region)
+                tensors.append(pixels)
+                drawn.append(draw_picture(self._seed, int(places[source]), full, region, config))
+            canvas, boxes = compose(tensors, drawn, config.mosaic)
+            yield canvas, MosaicPart(boxes, labels[first : first + CELLS].astype(np.int64))
+        for source in picked:
+            pixels, region = kept.pop(source)
+            patch = make_patch(
+                self._seed, int(places[source]), pixels, region, int(labels[source]), source, size, config.paste
+            )
+            yield _channels_last(patch.pixels), PatchPart(patch._replace(pixels=patch.pixels[:, :0, :0]))
+
+    def _decode(self, number: int, *, whole: bool) -> tuple[Tensor, tuple[int, int]]:
+        """The pixels, in full size if an instance is to be cut out of them, and the (height, width) of the picture."""
+        shards = self._pictures.shards
+        height, width = shards.size(number)
+        needed = max(1, round(self._config.mosaic / 2 * min(height, width) / max(height, width)))
+        data = shards.data(number)
+        name = f"{shards.folder}: {shards.key(number)}" if not data else f"{shards.folder}, picture {number}"
+        return decode(data, name, at_least=None if whole else needed), (height, width)
+
+
+def assemble(parts: Sequence[tuple[Tensor, MosaicPart | PatchPart]]) -> Companions:
+    """Companions from the tensors and parts of `CompanionLoader.load`."""
+    companions = Companions([], [])
+    for pixels, part in parts:
+        if isinstance(part, MosaicPart):
+            companions.mosaics.append(Mosaic(pixels, torch.from_numpy(part.regions), torch.from_numpy(part.labels)))
+        else:
+            companions.patches.append(part.patch._replace(pixels=pixels))
+    return companions
+
+
+def add_patches(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], patches: Sequence[Patch], config: PicturesConfig
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The ground truth of an image once patches are pasted over it.
+
+    Args:
+        boxes: float32 ``[M, 4]``, xyxy, pixels of the resized image.
+        labels: int64 ``[M]``.
+        patches: what is pasted.
+        config: whether pasted boxes count, and which covered boxes are dropped.
+    """
+    if not patches:
+        return boxes, labels
+    paste = config.paste
+    if paste.drop_covered < 1 and len(boxes):
+        areas = np.array([[p.left, p.top, p.left + p.pixels.shape[-1], p.top + p.pixels.shape[-2]] for p in patches])
+        stay = np.array([covered(box, areas) <= paste.drop_covered for box in boxes])
+        boxes, labels = boxes[stay], labels[stay]
+    if not paste.train_box:
+        return boxes, labels
+    pasted = np.stack([p.box.numpy() for p in patches])
+    return np.concatenate([boxes, pasted]), np.concatenate([labels, np.array([p.label for p in patches], np.int64)])
+
+
+def _channels_last(pixels: Tensor) -> Tensor:
+    return pixels.permute(1, 2, 0).contiguous().permute(2, 0, 1)
