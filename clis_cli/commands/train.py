@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 def train(
     *,
     data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="SHARDS", help="Pictures with a class label; the workspace's if left out."),
+    ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option("--regions", metavar="DIR|full-image|centre", help="Their regions; SHARDS-regions if left out."),
+    ] = None,
     preset: options.Preset = None,
     config: options.Config = None,
     settings: options.Settings = None,
@@ -56,6 +64,10 @@ def train(
 
         clis train --data data/tinylvis --preset baseline-small -o runs/first
 
+    CLIS, with shards of labelled pictures and their regions:
+
+        clis train --preset clis-small --alpha 0.1 --beta 0.05 --images shards -d data/tinylvis -o runs/clis
+
     A run that was stopped goes on where it was:
 
         clis train --resume -o runs/first
@@ -67,6 +79,8 @@ def train(
     workspace = find_workspace(Path.cwd())
     flags = {
         "--data": ("data.root", data),
+        "--images": ("pictures.shards", images),
+        "--regions": ("pictures.regions", regions),
         "--preset": ("preset", preset),
         "--init": ("detector.backbone.init", first_weights),
         "--iterations": ("train.iterations", iterations),
@@ -103,7 +117,7 @@ def _tell(config: RunConfig, run: Path, resume: bool) -> None:
     from clis_core.config.workspace import checkpoints_of
 
     data = config.data
-    named = (data.root, data.train, data.train_images, data.val, data.val_images)
+    named = (data.root, data.train, data.train_images, data.val, data.val_images, config.pictures.shards)
     read = [p for p in named if p is not None] + (checkpoints_of(run)[-1:] if resume else [])
     first = config.detector.backbone.init
     if not resume and first not in ("none", "timm", "torchvision"):

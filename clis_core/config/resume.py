@@ -17,6 +17,8 @@ FREE = (
     "data.train_images",
     "data.val_images",
     "data.workers",
+    "pictures.shards",
+    "pictures.regions",
     "eval",
     "train.log_every",
     "train.tensorboard",

@@ -82,6 +82,8 @@ def read_workspace(file: Path) -> Workspace:
     )
     sources: dict[Key, str] = {("preset",): f"{file}, [workspace]"} if "preset" not in values else {}
     values = {"preset": known.preset, **anchored(values, (RunConfig,), file.parent)}
+    if known.shards is not None:
+        values["pictures"] = {"shards": known.shards, **values.get("pictures", {})}
     layer = Layer(str(file), values, sources)
     return Workspace(file, known.runs, known.preset, known.pictures, known.shards, layer)
 

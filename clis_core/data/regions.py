@@ -6,6 +6,7 @@ for each sample of the shard of that name, and ``regions.json``, written last: h
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class Regions(Protocol):
         """xyxy of a picture's region, relative to the picture (0..1), float32 ``[4]``."""
         ...
 
+    def fingerprint(self) -> str:
+        """The same for the same regions, wherever they lie."""
+        ...
+
 
 @dataclass(frozen=True)
 class ConstantRegions:
@@ -56,6 +61,10 @@ class ConstantRegions:
     def box(self, number: int) -> NDArray[np.float32]:
         """See `Regions`."""
         return np.array(self.relative, np.float32)
+
+    def fingerprint(self) -> str:
+        """See `Regions`."""
+        return f"constant {self.relative}"
 
 
 class RegionFiles:
@@ -88,6 +97,13 @@ class RegionFiles:
         """See `Regions`."""
         found: NDArray[np.float32] = self.entry(number)["box"]
         return found
+
+    def fingerprint(self) -> str:
+        """See `Regions`."""
+        digest = hashlib.sha256()
+        for part in self._parts:
+            digest.update(np.ascontiguousarray(part["box"]).tobytes())
+        return digest.hexdigest()
 
 
 def open_regions(which: str | None, shards: Shards) -> Regions:

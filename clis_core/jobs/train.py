@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,21 @@ import torch
 
 from clis_core.categories import Categories
 from clis_core.config.load import save_config
+from clis_core.config.method import ClisConfig
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
+from clis_core.data.companions import PictureSet, open_pictures
 from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.loader import TrainingLoader
+from clis_core.data.regions import shard_hashes
+from clis_core.data.shards.reader import Shards
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint, without_first_weights
-from clis_core.errors import ConfigError, DataError
+from clis_core.errors import CheckpointError, ConfigError, DataError
 from clis_core.evaluation.evaluate import prepare
+from clis_core.files import write_text
 from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.evaluate import evaluation_groups, measure
 from clis_core.methods.build import build_method
@@ -31,6 +37,7 @@ from clis_core.training.loop import Evaluate, train_loop
 from clis_core.training.optim import build_optimiser, scaled_rate
 from clis_core.training.tensorboard import TensorBoardReporter
 
+PICTURES = "pictures.json"
 MEMORY_HINT = "Cut the batch into parts (--set train.accumulate=4), take a smaller --batch, or --set train.amp=bf16"
 
 
@@ -79,12 +86,32 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         )
     val = _open_val(config, data, cache)
     categories = data.table.categories
-    state = _build(config, len(categories), device, resume=resume and bool(checkpoints_of(out)))
+    pictures = open_companions(config, categories)
+    many = len(pictures.numbers) if pictures else 0
+    state = _build(config, len(categories), many, device, resume=resume and bool(checkpoints_of(out)))
     out.mkdir(parents=True, exist_ok=True)
     with run_lock(out):
         if not resume:
             check_new_run(out)  # again: another process may have begun it since
-        return _run(config, out, data, val, state, resume=resume, reporter=reporter)
+        return _run(config, out, data, val, pictures, state, resume=resume, reporter=reporter)
+
+
+def open_companions(config: RunConfig, categories: Categories) -> PictureSet | None:
+    """The pictures that a method learns from beside the boxes; None where it needs none.
+
+    Raises:
+        ConfigError: no shards are named.
+        DataError: they cannot be used.
+    """
+    if not isinstance(config.method, ClisConfig) or not config.pictures.s:
+        return None
+    if config.pictures.shards is None:
+        raise ConfigError(
+            "CLIS learns from pictures with a class label as well, and no shards of them are named.",
+            hint="clis train --images SHARDS, a folder of clis build-imagenet-subset; or --set pictures.s=0 "
+            "--set pictures.t=0 to do without",
+        )
+    return open_pictures(config.pictures, categories, Shards(config.pictures.shards))
 
 
 def _run(
@@ -92,6 +119,7 @@ def _run(
     out: Path,
     data: Split,
     val: Split | None,
+    pictures: PictureSet | None,
     state: TrainState,
     *,
     resume: bool,
@@ -101,12 +129,14 @@ def _run(
     device = next(state.method.parameters()).device
     categories = data.table.categories
     path = restore(out, state, categories, reporter) if resume else None
+    if pictures:
+        _check_pictures(out / PICTURES, pictures, begun=path is not None)
     save_config(config, out / "config.toml")
     if config.train.tensorboard:
         reporter = TensorBoardReporter(out / "tensorboard", reporter, first_step=state.step + 1)
     log = JsonLinesReporter(out / "log.jsonl", reporter)
     log.drop_after(state.step)
-    _say(log, config, data, val, device)
+    _say(log, config, data, val, pictures, device)
     if resume:
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
     loader = TrainingLoader(
@@ -117,6 +147,8 @@ def _run(
         state.step,
         config.train.iterations,
         pin=device.type == "cuda",
+        pictures=pictures,
+        companions=config.pictures,
     )
     with naming_dead_workers(), naming_full_memory(MEMORY_HINT):
         metrics = train_loop(
@@ -143,7 +175,7 @@ def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
     return val
 
 
-def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume: bool) -> TrainState:
+def _build(config: RunConfig, num_classes: int, pictures: int, device: torch.device, *, resume: bool) -> TrainState:
     """Model, method and optimiser; first weights are not read where a checkpoint follows."""
     torch.manual_seed(config.seed)
     wanted = without_first_weights(config.detector) if resume else config.detector
@@ -153,7 +185,7 @@ def _build(config: RunConfig, num_classes: int, device: torch.device, *, resume:
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
         detector.encoder.compile(dynamic=True)
-    method = build_method(config.method, detector)
+    method = build_method(config.method, detector, pictures).to(device)
     return TrainState(
         method=method,
         optimiser=build_optimiser(method, config.train),
@@ -192,7 +224,25 @@ def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path,
     return evaluate
 
 
-def _say(log: Reporter, config: RunConfig, data: Split, val: Split | None, device: torch.device) -> None:
+def _check_pictures(file: Path, pictures: PictureSet, *, begun: bool) -> None:
+    """Note which pictures and regions a run learns from; a resumed one must go on with the same, wherever they lie."""
+    of_run = {"shards": shard_hashes(pictures.shards.manifest), "regions": pictures.regions.fingerprint()}
+    if begun and file.exists() and json.loads(file.read_text(encoding="utf-8")) != of_run:
+        raise CheckpointError(
+            f"{file.parent} was trained with other pictures or regions than those of {pictures.shards.folder}.",
+            hint="Go on with the shards and regions of the run, or start a new one with another -o FOLDER.",
+        )
+    write_text(file, json.dumps(of_run, indent=1) + "\n")
+
+
+def _say(
+    log: Reporter,
+    config: RunConfig,
+    data: Split,
+    val: Split | None,
+    pictures: PictureSet | None,
+    device: torch.device,
+) -> None:
     table, train = data.table, config.train
     groups = {g: len(table.categories.labels_in_group(g)) for g in ("r", "c", "f")}
     log.info(
@@ -204,6 +254,16 @@ def _say(log: Reporter, config: RunConfig, data: Split, val: Split | None, devic
             f"Left out of training: {table.dropped.degenerate} boxes without area inside their image, "
             f"{table.dropped.crowd} crowd boxes."
         )
+    if pictures:
+        covered = len(set(pictures.labels.tolist()))
+        log.info(
+            f"Learn from {len(pictures.numbers)} pictures of {covered} classes: {pictures.shards.folder}; "
+            f"{config.pictures.s} with each image, {config.pictures.t} of them pasted into it."
+        )
+        method = config.method
+        if isinstance(method, ClisConfig) and config.pictures.t and len(pictures.numbers) < method.queue_size:
+            size = 1 << (len(pictures.numbers).bit_length() - 1)
+            log.info(f"The queue holds {min(size, method.queue_size)} keys: no more than there are pictures.")
     if val:
         log.info(f"Evaluate on {len(val.table)} images: {val.table.path}")
     backbone = config.detector.backbone

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from clis_core.batch import Batch, Companions, Mosaic, Patch, Target
+from clis_core.batch import Batch
 from clis_core.config.method import ClisConfig, RoiTraining, RpnTraining
 from clis_core.methods.build import build_method
 from clis_core.methods.clis import Clis, paste
 from clis_core.methods.detection_losses import detection_losses
-from tests.methods.small import small_config, small_detector, some_batch
+from tests.methods.small import small_config, small_detector, some_batch, with_pictures
 
 KEYS = ["rpn_objectness", "rpn_box", "class", "box", "objectness", "image_class", "contrast"]
 
@@ -30,47 +30,6 @@ def make(pictures: int = 64, classes: int = 5, head: dict | None = None, **value
     )
     assert isinstance(method, Clis)
     return method.train()
-
-
-def with_pictures(batch: Batch, s: int = 8, t: int = 2, classes: int = 5, side: int = 64, seed: int = 3) -> Batch:
-    """The batch with s pictures and t patches for each image, as the loader makes it."""
-    generator = torch.Generator().manual_seed(seed)
-    companions, targets = [], []
-    for target in batch.targets:
-        mosaics = []
-        for _ in range(s // 4):
-            corner = torch.rand(4, 2, generator=generator) * 8 + torch.tensor([[0, 0], [32, 0], [0, 32], [32, 32]])
-            mosaics.append(
-                Mosaic(
-                    torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator),
-                    torch.cat((corner, corner + 20), dim=1),
-                    torch.randint(1, classes + 1, (4,), generator=generator),
-                )
-            )
-        labels = [int(n) for m in mosaics for n in m.labels]
-        patches = []
-        for source in range(min(t, s)):
-            top, left = 3 + 10 * source, 5 + 11 * source
-            patches.append(
-                Patch(
-                    torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8, generator=generator),
-                    top,
-                    left,
-                    0.6,
-                    torch.tensor([left + 2.0, top + 2.0, left + 22.0, top + 18.0]),
-                    labels[source],
-                    source,
-                )
-            )
-        companions.append(Companions(mosaics, patches))
-        boxes = torch.stack([p.box for p in patches]) if patches else torch.zeros((0, 4))
-        targets.append(
-            Target(
-                torch.cat((target.boxes, boxes)),
-                torch.cat((target.labels, torch.tensor([p.label for p in patches], dtype=torch.int64))),
-            )
-        )
-    return Batch(batch.images, targets, batch.names, companions)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.presets import PRESETS
 from clis_core.detectors.build import build_detector
 from clis_core.methods.build import build_method
-from tests.methods.small import some_batch
+from tests.methods.small import some_batch, with_pictures
 
 # The full presets at full width but few regions: what is tested is that their parts fit, not their speed.
 SMALLER = {"rpn": {"samples": 64, "before_nms": 50, "proposals": 20}, "roi": {"samples": 16}}
@@ -20,12 +20,15 @@ def test_preset(name):
     random = {"detector": {"backbone": {"init": "none"}}, "method": SMALLER}
     config = resolve([preset_layer(name), Layer("test", random)])
     torch.manual_seed(0)
-    method = build_method(config.method, build_detector(config.detector, 5)).train()
+    method = build_method(config.method, build_detector(config.detector, 5), pictures=64).train()
     expected = {"rpn_objectness", "rpn_box", "class", "box"}
     if config.detector.head.objectness:
         expected.add("objectness")
+    if config.method.kind == "clis":
+        expected |= {"image_class", "contrast"}
     for boxes in ((2, 1), (0, 0), (1,)):
-        losses = method(some_batch(boxes))
+        batch = some_batch(boxes)
+        losses = method(with_pictures(batch, s=4, t=1) if config.method.kind == "clis" else batch)
         assert losses.keys() == expected
         assert all(v.isfinite() and v.shape == () for v in losses.values())
         sum(losses.values()).backward()

@@ -1,0 +1,105 @@
+"""`clis gen-regions`: a trained detector and shards in, a region for each picture out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from clis_cli import console, options
+
+Rule = Literal["rank-first", "max-score", "max-size", "full-image", "centre"]
+
+
+def gen_regions(
+    shards: Annotated[
+        Path | None, typer.Argument(metavar="[SHARDS]", help="Folder of shards; the workspace's if left out.")
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", metavar="RUN", help="Run folder, its name, or a checkpoint file."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the regions; else SHARDS-regions."),
+    ] = None,
+    rule: Annotated[
+        Rule, typer.Option("--rule", help="rank-first is the paper's: the best region of the picture's own class.")
+    ] = "rank-first",
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from-file", metavar="FILE", help="Take regions from a list: key and box, relative."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", "-b", metavar="N", min=1, help="Pictures at a time.")] = 8,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=0, help="Processes that decode.")] = 1,
+    preview: Annotated[
+        int, typer.Option("--preview", metavar="N", min=0, help="Draw N pictures with their regions on a sheet.")
+    ] = 0,
+    device: options.Device = None,
+    dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find in each labelled picture the region that its class is most likely in.
+
+    With a detector that was trained on the boxes alone:
+
+        clis gen-regions --detector runs/base shards
+
+        clis gen-regions --detector baseline-small --preview 64
+
+    Without a detector:
+
+        clis gen-regions shards --rule full-image -o shards-whole
+
+    On many GPUs:
+
+        torchrun --nproc_per_node 8 -m clis_cli gen-regions --detector runs/base shards
+    """
+    from clis_core.config.workspace import find_workspace
+
+    workspace = find_workspace(Path.cwd())
+    folder = shards or (workspace.shards if workspace else None)
+    if folder is None:
+        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+    target = out or folder.with_name(f"{folder.name}-regions")
+    file = _checkpoint(detector) if from_file is None and rule not in ("full-image", "centre") else None
+    if dry_run:
+        for path in (folder, file, from_file):
+            if path is not None:
+                console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
+        console.note(f"would write  {target}")
+        return
+    from clis_core.jobs.gen_regions import RegionOptions
+    from clis_core.jobs.gen_regions import gen_regions as job
+
+    how = RegionOptions(rule, from_file, batch, workers, device or "", preview)
+    with console.reporter() as report:
+        result = job(file, folder, target, how, reporter=report)
+    if as_json:
+        console.print_json(
+            {
+                "folder": str(result.folder),
+                "pictures": result.pictures,
+                "fallbacks": result.fallbacks,
+                "mean_score": result.mean_score,
+            }
+        )
+    else:
+        console.note(f"{result.folder}: regions of {result.pictures} pictures.")
+
+
+def _checkpoint(detector: str | None) -> Path | None:
+    """The checkpoint file that a run or a path means."""
+    from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
+    from clis_core.errors import CheckpointError
+
+    if detector is None:
+        return None
+    if Path(detector).is_file():
+        return Path(detector)
+    run = resolve_run(detector, find_workspace(Path.cwd()))
+    files = checkpoints_of(run)
+    if not files:
+        raise CheckpointError(f"{run}: no checkpoint yet.", hint=f"clis train --resume -o {run}")
+    return files[-1]
