@@ -11,8 +11,8 @@ class Position(NamedTuple):
     """How far a source has been read; reading again from here gives every later member and no earlier one.
 
     Attributes:
-        part: number of the part (a tar, a folder, the whole list).
-        member: members of that part that have been read, whether wanted or not.
+        part: number of the part (a tar, a class, an entry of a tar of tars, the whole list).
+        member: entries of that part that have been passed, whether wanted or not.
     """
 
     part: int = 0
@@ -27,7 +27,7 @@ class Member:
     """One file that may be a picture.
 
     Attributes:
-        label: what the source says it shows: a WordNet id, a class name, a number in a class list.
+        label: what the source says it shows: a WordNet id, a class name; "" where it does not say.
         name: base name of the file, as the source has it; never a path.
         data: its bytes; None where they could not be had.
         problem: why not, in a word or two that can be counted ("too large", "no regular file"); None otherwise.
