@@ -1,0 +1,84 @@
+"""A folder goes in; a web server on the loopback that breaks off, refuses and redirects as it is told comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@dataclass
+class Site:
+    """A web server.
+
+    Attributes:
+        folder: that it serves.
+        address: of the folder, with a slash.
+        ranges: whether it knows range requests.
+        lengths: whether it says how long a file is.
+        cuts: by name of a file: bytes to send before breaking off, for each of the next answers.
+        answers: by name: what to answer instead, for each of the next requests: a status, or an address to go to.
+        asked: (name, range asked for) of each request.
+        tag: version of all files.
+    """
+
+    folder: Path
+    address: str = ""
+    ranges: bool = True
+    lengths: bool = True
+    cuts: dict[str, list[int]] = field(default_factory=dict)
+    answers: dict[str, list[int | str]] = field(default_factory=dict)
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    tag: str = '"1"'
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Site]:
+    """Serve a folder."""
+    site = Site(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            site.asked.append((name, self.headers["Range"]))
+            if site.answers.get(name):
+                answer = site.answers[name].pop(0)
+                self.send_response(answer if isinstance(answer, int) else 302)
+                if isinstance(answer, str):
+                    self.send_header("Location", answer)
+                self.end_headers()
+                return
+            path = site.folder / name
+            if not path.is_file():
+                self.send_error(404)
+                return
+            data = path.read_bytes()
+            asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+            start = int(asked[1]) if asked and site.ranges else 0
+            self.send_response(206 if asked and site.ranges else 200)
+            if asked and site.ranges:
+                self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("ETag", site.tag)
+            if site.lengths:
+                self.send_header("Content-Length", str(len(data) - start))
+            self.end_headers()
+            cut = site.cuts[name].pop(0) if site.cuts.get(name) else len(data)
+            self.wfile.write(data[start : start + cut])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    site.address = f"http://127.0.0.1:{server.server_port}/some/folder/"
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
