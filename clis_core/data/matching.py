@@ -210,9 +210,7 @@ def _named(entry: Entry, wanted: str | int, concepts: Sequence[Concept]) -> Cate
     if len(found) > 1:
         raise DataError(
             f"{entry.where}: {wanted!r} could be {' or '.join(map(_with_id, found))}.",
-            hint="Write the id, or another name of the one that you mean."
-            if isinstance(wanted, int) or wanted.isdigit()
-            else "Write the id of the one that you mean.",
+            hint="Write the id of the one that you mean; in a JSON map a number without quotes is always an id.",
         )
     return found[0]
 

@@ -103,6 +103,10 @@ def test_a_label_that_fits_several_is_refused() -> None:
     assert caught.value.hint.endswith("--map FILE:\nlabel,category\nclub,11")
 
 
+def test_names_of_nothing_but_signs_are_not_alike() -> None:
+    assert match_names(["-"], [concept(1, "_")]).unmatched.keys() == {"-"}
+
+
 def test_one_category_that_fits_twice_is_not_ambiguous() -> None:
     one = concept(1, "putter", None, ("golf_club", "golf-club"))
     assert match_names(["golf club"], [one]).matched == {"golf club": Match(one.category, "synonym")}
@@ -148,7 +152,7 @@ def test_did_you_mean() -> None:
 
 
 MAPS = {
-    "map.csv": 'label,category\nlorry,Fire-truck\n"big, striped",3\n\nclub, golf club \nzebra,-\nbat,\n',
+    "map.csv": 'label,category\nlorry,Fire-truck\n"big, striped",3\n\nclub, golf club \nzebra, "-"\nbat,\n',
     "excel.csv": '\ufeffLabel;Category\r\nlorry;7\r\n"big, striped";3\r\nclub;12\r\nzebra;-\r\nbat;\r\n',
     "tabs.tsv": "label\tcategory\nlorry\tfire truck\nbig, striped\tzebra\nclub\t12\nzebra\t-\nbat\t\n",
     "map.json": '{"lorry": 7, "big, striped": "zebra", "club": "golf_club", "zebra": null, "bat": "-"}',
@@ -193,6 +197,7 @@ def test_a_name_that_is_another_categorys_id(tmp_path: Path) -> None:
         ("m.csv", "label,category\nzebra\n", ["line 2", "1 columns"]),
         ("m.csv", "label,category\nbig, zebra,3\n", ["line 2", "3 columns"]),
         ("m.csv", 'label,category\n"zebra,3\n', ["line 2"]),
+        ("m.csv", 'label,category\n"zebra"s,3\n', ["line 2", "expected after"]),
         ("m.csv", "zebra,3\n", ["line 1", "header"]),
         ("m.csv", "", ["line 1", "header"]),
         ("m.csv", "label,category\n" + "x" * 200_000 + ",3\n", ["line 2", "limit"]),

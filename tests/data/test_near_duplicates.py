@@ -103,7 +103,9 @@ def test_bits_are_in_reading_order() -> None:
 
 
 def test_tall_pictures_are_summed_exactly() -> None:
-    pixels = np.full((66_000, 9, 3), 255, np.uint8)
+    pixels = np.full((66_001, 9, 3), 255, np.uint8)
+    pixels[:, 0] = 254  # one level is not more than one level; the sum of 255s, 16,830,255, is no float32
+    assert difference_hash(Image.fromarray(pixels)) == 0
     pixels[:, 0] = 253
     assert difference_hash(Image.fromarray(pixels)) == int.from_bytes(b"\x80" * 8, "big")
 
@@ -228,6 +230,15 @@ def test_validation_pictures_all_stay() -> None:
     assert duplicates.add(2**64 - 1) is None
     assert duplicates.find(2**64 - 2) == 4
     assert len(duplicates) == 5
+
+
+def test_validation_pictures_all_stay_in_a_batch() -> None:
+    duplicates = NearDuplicates(2)
+    duplicates.keep(0b000)
+    duplicates.keep(0b011)
+    random = np.random.default_rng(0).integers(0, 2**64, 500, dtype=np.uint64)
+    found = duplicates.add_all(np.append(np.array([0b1111, 0b1], np.uint64), random))
+    assert found.tolist() == [1, 0, *[-1] * 500]
 
 
 @pytest.mark.parametrize("threshold", [-1, 64])

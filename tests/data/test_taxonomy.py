@@ -151,13 +151,16 @@ def test_counts_that_a_file_lacks_are_counted(tmp_path: Path) -> None:
         Category(5, "a", None, "c", 12),
         Category(9, "c", None, "r", 1),
     ]
+    for count in (-1, True, "7", None):
+        wrong = json_file(tmp_path / "c.json", [{"id": 1, "name": "a", "image_count": count}], [1, 1])
+        assert [c.category.images for c in concepts(wrong)] == [2]
     plain = json_file(tmp_path / "b.json", [{"id": 5, "name": "a"}, {"id": 3, "name": "b"}], [5] * 12 + [3])
     table = load_annotations(plain, None)
     assert [c.category for c in concepts(plain)] == list(table.categories.with_counts(table.image_counts()))
 
 
 def test_coco_categories_have_their_synsets(tmp_path: Path) -> None:
-    coco = [{"id": 74, "name": "mouse"}, {"id": 5, "name": "zebra"}, {"id": 24, "name": "Zebra"}]
+    coco = [{"id": 74, "name": "mouse"}, {"id": 73, "name": "mouse"}, {"id": 24, "name": "Zebra"}]
     mouse = next(c for c in concepts(json_file(tmp_path / "a.json", coco)) if c.category.id == 74)
     assert mouse.category.synset == "mouse.n.04"
     assert "on-screen pointer" in mouse.definition
@@ -188,6 +191,12 @@ def test_files_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> 
         concepts(path)
     assert str(path) in caught.value.message
     assert caught.value.hint
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = json_file(tmp_path / "a.json", [{"id": 1, "name": "a", "image_count": 2}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert [c.category.name for c in concepts(path)] == ["a"]
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
