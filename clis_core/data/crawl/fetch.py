@@ -177,8 +177,8 @@ class Fetcher:
                 raise
             return RobotRules("")
         if fetched.status in PASSING:
-            error = refusal(fetched)
-            raise FetchError("robots.txt unreachable", error.reason, passing=True, after=error.after)
+            said = refusal(fetched)
+            raise FetchError("robots.txt unreachable", said.reason, passing=True, after=said.after)
         return RobotRules(fetched.text if fetched.status == requests.codes.ok else "")
 
     def _pause(self, seconds: float) -> None:

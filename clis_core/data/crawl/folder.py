@@ -48,6 +48,10 @@ class CrawlFolder:
         out: the folder around it.
         plan: what makes it the same crawl, JSON values.
 
+    Attributes:
+        path: the folder.
+        problems: what came instead of an answer to the last search of a category, by its id.
+
     Raises:
         DataError: it holds another crawl, is damaged, or cannot be written.
     """
@@ -55,16 +59,21 @@ class CrawlFolder:
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
         self.path = out / NAME
         self._lock = threading.Lock()
+        self._found: dict[int, list[int]] = {}
+        self.problems: dict[int, str] = {}
+        self._done: dict[int, dict[int, _Done]] = {}
+        self._addresses: dict[bytes, int] = {}
         self._check(plan)
         for left in self.path.glob(f"pictures/*/.*{TEMPORARY}"):  # of a process that was killed
             left.unlink()
-        self._searches = JsonLog(self.path / "searches.jsonl")
-        self._records = JsonLog(self.path / "records.jsonl")
-        self._found: dict[int, list[int]] = {}
-        self.problems: dict[int, str] = {}
-        """What came instead of an answer to the last search of a category, by its id."""
-        self._done: dict[int, dict[int, _Done]] = {}
-        self._addresses: dict[bytes, int] = {}
+        with contextlib.ExitStack() as opened:
+            self._searches = opened.enter_context(JsonLog(self.path / "searches.jsonl"))
+            self._records = opened.enter_context(JsonLog(self.path / "records.jsonl"))
+            self._read()
+            opened.pop_all()
+
+    def _read(self) -> None:
+        """Know again what earlier processes found and fetched."""
         for at, line in self._searches.lines():
             self._note_search(at, line)
         for at, line in self._records.lines():
@@ -73,10 +82,6 @@ class CrawlFolder:
     def is_searched(self, category: int) -> bool:
         """Whether a search for a category has been answered."""
         return category in self._found
-
-    def searched(self) -> list[int]:
-        """Ids of the categories whose searches have been answered."""
-        return list(self._found)
 
     def add_search(self, category: int, backend: str, found: Sequence[Found]) -> None:
         """Keep the hits of a category, behind those that it has."""
@@ -177,8 +182,10 @@ class CrawlFolder:
             if "problem" in line:
                 self.problems[category] = str(line["problem"])
                 return
-            [Hit(**{k: v for k, v in values.items() if k != "query"}) for values in line["hits"]]
-        except (KeyError, TypeError, ValueError):
+            for values in line["hits"]:
+                Hit(**{k: v for k, v in values.items() if k != "query"})
+                values["query"]
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise self._damaged(self._searches, at) from None
         self.problems.pop(category, None)
         self._found.setdefault(category, []).append(at)

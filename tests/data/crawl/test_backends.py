@@ -108,6 +108,7 @@ def test_pages_that_hold_no_results(place: Backend, body: str, address: str, wha
 @pytest.mark.parametrize("place", [Google(), Bing()], ids=lambda place: place.name)
 def test_the_end_of_results_is_no_blockade(place: Backend) -> None:
     assert place.parse(page("<div></div>"), 100) == Page((), None)
+    assert place.parse(page(SHELL), 100) == Page((), None)  # every page of Google speaks of JavaScript
     assert isinstance(place.parse(page(CAPTCHA), 100), Blocked)
     nothing = (
         "Your search - <b>xyzzy</b> - did not match any image results."

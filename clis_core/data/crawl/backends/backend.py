@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,17 +92,25 @@ class Backend(Protocol):
         ...
 
 
-def blocked_by(page: Fetched) -> Blocked | None:
-    """What a page without results is, if it is one that search engines send to programs."""
-    text, address = page.text, page.address
-    small = text.lower()
-    if "/sorry/" in address or "unusual traffic" in small or "captcha" in small:
+def without_results(page: Fetched, offset: int, nothing: Iterable[str]) -> Page | Blocked:
+    """What a page of HTML without results is: the end of them, or one that search engines send to programs.
+
+    Args:
+        page: the page.
+        offset: of its first result. Behind results, a page that is not known is the end of them; so is one that
+            speaks of JavaScript, as every page of Google does.
+        nothing: words, in lower case, by which the place says that it found nothing.
+    """
+    text, address = page.text.lower(), page.address
+    if "/sorry/" in address or "unusual traffic" in text or "captcha" in text:
         return Blocked("a page that asks whether a person searches (captcha)")
-    if "://consent." in address or "consent.google." in small or "before you continue" in small:
+    if "://consent." in address or "consent.google." in text or "before you continue" in text:
         return Blocked("a page that asks for consent to cookies")
-    if "/enablejs" in small or "enable javascript" in small or "javascript is disabled" in small:
+    if offset or any(words in text for words in nothing):
+        return Page((), None)
+    if "/enablejs" in text or "enable javascript" in text or "javascript is disabled" in text:
         return Blocked("a page that needs JavaScript")
-    return None
+    return Blocked("a page without anything that is known")
 
 
 def json_object(page: Fetched) -> dict[str, Any] | Blocked:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
-from clis_core.data.crawl.backends.backend import Blocked, Hit, Page, blocked_by, text_of
+from clis_core.data.crawl.backends.backend import Blocked, Hit, Page, text_of, without_results
 from clis_core.data.crawl.response import Fetched
 
 PAGE = 35
@@ -42,10 +42,7 @@ class Bing:
         reader.feed(page.text)
         if reader.seen:
             return Page(tuple(reader.hits), offset + reader.seen)
-        if any(words in page.text.lower() for words in _NOTHING):
-            return Page((), None)
-        blocked = blocked_by(page)
-        return blocked or (Page((), None) if offset else Blocked("a page without anything that is known"))
+        return without_results(page, offset, _NOTHING)
 
 
 class _Results(HTMLParser):

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from clis_core.data.crawl.backends.backend import Blocked, Hit, Page, blocked_by, pixels_of, text_of
+from clis_core.data.crawl.backends.backend import Blocked, Hit, Page, pixels_of, text_of, without_results
 from clis_core.data.crawl.response import Fetched
 
 PAGE = 100
@@ -50,10 +50,7 @@ class Google:
         hits = tuple(_from_scripts(page.text)) or tuple(_from_links(page.text))
         if hits:
             return Page(hits, offset + PAGE)
-        if any(words in page.text.lower() for words in _NOTHING):
-            return Page((), None)
-        blocked = blocked_by(page)
-        return blocked or (Page((), None) if offset else Blocked("a page without anything that is known"))
+        return without_results(page, offset, _NOTHING)
 
 
 def _from_scripts(text: str) -> Iterator[Hit]:
