@@ -8,9 +8,7 @@ seed alone, however often the process was killed in between.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
-import re
 import shutil
 import struct
 import time
@@ -23,9 +21,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from clis_core.categories import Categories
-from clis_core.data.shards.keys import SeenKeys, hash_of_content, hash_of_key, key_of, longer_keys
+from clis_core.data.shards.keys import SeenKeys, hash_of_content, key_of
 from clis_core.data.shards.manifest import FORMAT, MANIFEST, REFUSED, Manifest, write_manifest
 from clis_core.data.shards.members import json_bytes, members
+from clis_core.data.shards.out_folder import check_own, tidy, writing
 from clis_core.data.shards.packing import pack
 from clis_core.data.shards.staging import LOCK, STAGING, Staging
 from clis_core.errors import DataError
@@ -37,9 +36,6 @@ CHECKPOINT_BYTES = 256 << 20
 CHECKPOINT_SECONDS = 30.0
 
 _ROW = struct.Struct("<iqiiqiiQQ")  # `ROW`
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_LEFT = re.compile(r"\.(\d{5,}\.(tar|index\.npy)|manifest\.json|refused\.jsonl)\.[0-9a-f-]+\.tmp")
-_TAKEN = re.compile(r".*\.(tar|index\.npy)|refused\.jsonl")
 
 
 class Sample(NamedTuple):
@@ -147,7 +143,7 @@ class ShardBuilder:
             shutil.rmtree(self._out / STAGING, ignore_errors=True)  # of a process that was killed at the very end
             raise self._finished()
         with self._disk(), contextlib.ExitStack() as held:
-            self._check_folder()
+            check_own(self._out)
             (self._out / STAGING).mkdir(parents=True, exist_ok=True)
             if not held.enter_context(locked(self._out / STAGING / LOCK)):
                 raise DataError(
@@ -156,9 +152,7 @@ class ShardBuilder:
                 )
             if is_finished(self._out):  # in this moment
                 raise self._finished()
-            for path in self._out.iterdir():
-                if _LEFT.fullmatch(path.name):
-                    path.unlink()
+            tidy(self._out)
             self._staging.start(self._plan)
             self._restore()
             self._held = held.pop_all()
@@ -192,16 +186,10 @@ class ShardBuilder:
             )
         sha256 = sample.sha256 or hashlib.sha256(sample.jpeg).hexdigest()
         content = hash_of_content(sha256, sample.category)
-        for key in longer_keys(key_of(sample.prefix, sample.name, sha256), sha256):
-            hashed = hash_of_key(key)
-            there = self._seen.content(hashed)
-            if there is None:
-                break
-            if there == content:
-                self.refuse(sample.prefix, sample.name, DUPLICATE, key)
-                return False
-        else:
-            raise AssertionError(f"{sample.name}: five keys are taken")  # of which one has the whole hash
+        key, hashed, taken = self._seen.free(key_of(sample.prefix, sample.name, sha256), sha256, content)
+        if taken:
+            self.refuse(sample.prefix, sample.name, DUPLICATE, key)
+            return False
         self._write(sample, key, sha256, hashed, content)
         return True
 
@@ -324,16 +312,6 @@ class ShardBuilder:
         )
         self._number = self._kept = len(rows)
 
-    def _check_folder(self) -> None:
-        """Leave folders of others alone."""
-        if self._out.exists() and not (self._out / STAGING).exists():
-            taken = sorted(path.name for path in self._out.iterdir() if _TAKEN.fullmatch(path.name))
-            if taken:
-                raise DataError(
-                    f"{self._out} holds files that are not of this build: {taken[0]} and {len(taken) - 1} more.",
-                    hint="Take an empty folder: -o FOLDER",
-                )
-
     def _check_usable(self) -> None:
         if not self._usable:
             raise RuntimeError("a ShardBuilder is used within its with block, until finish or a full disk")
@@ -346,18 +324,11 @@ class ShardBuilder:
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
-        """Say what is kept when the disk is full."""
+        """Say what is kept when the folder cannot be written; nothing can be added then."""
+        kept = f"The {self._kept} pictures of the last checkpoint are kept in {self._out}."
         try:
-            yield
-        except OSError as error:
+            with writing(self._out, kept):
+                yield
+        except DataError:
             self._usable = False  # a sample may be written in part
-            kept = f"The {self._kept} pictures of the last checkpoint are kept in {self._out}."
-            if error.errno in _FULL:
-                raise DataError(
-                    f"The disk of {self._out} is full ({error.strerror}). {kept}",
-                    hint="Make room and run the same command again: it goes on.",
-                ) from None
-            raise DataError(
-                f"{self._out} cannot be written: {error.strerror or error}. {kept}",
-                hint="Check the folder and its permissions, then run the same command again: it goes on.",
-            ) from None
+            raise

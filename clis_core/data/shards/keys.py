@@ -72,6 +72,19 @@ class SeenKeys:
         self._sorted: list[tuple[NDArray[np.uint64], NDArray[np.uint64]]] = [(empty, empty)] * self._TABLES
         self._new: list[dict[int, int]] = [{} for _ in range(self._TABLES)]
 
+    def free(self, key: str, sha256: str, content: int) -> tuple[str, int, bool]:
+        """The first of a picture's `longer_keys` that no other picture has.
+
+        Returns:
+            The key, its hash, and whether this very picture has it already.
+        """
+        for longer in longer_keys(key, sha256):
+            hashed = hash_of_key(longer)
+            there = self.content(hashed)
+            if there is None or there == content:
+                return longer, hashed, there is not None
+        raise AssertionError(f"{key}: five keys are taken")  # of which one has the whole hash
+
     def content(self, key: int) -> int | None:
         """Hash of the content of a key, both as `hash_of_key` and `hash_of_content` give them; None for a new key."""
         table = key % self._TABLES

@@ -138,7 +138,7 @@ def parse_manifest(text: str, path: Path | str) -> Manifest:
     try:
         content = json.loads(text)
         number = content["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     if number != FORMAT:
         raise DataError(
@@ -155,6 +155,8 @@ def parse_manifest(text: str, path: Path | str) -> Manifest:
         )
     except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
         raise _damaged(path, str(error)) from None
+    if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
+        raise _damaged(path, "it names a shard twice")
     if sum(manifest.counts.values()) != manifest.samples:
         raise _damaged(path, "its counts by category do not sum to its samples")
     return manifest
@@ -170,6 +172,8 @@ def _shard(record: Mapping[str, Any]) -> ShardFile:
     )
     if Path(shard.name).name != shard.name or not shard.name.endswith(".tar"):
         raise ValueError(f"{shard.name!r} is no name of a shard")
+    if shard.samples < 1 or shard.size < 1:
+        raise ValueError(f"{shard.name} is said to hold {shard.samples} samples in {shard.size} bytes")
     return shard
 
 

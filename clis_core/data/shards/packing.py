@@ -40,7 +40,7 @@ def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[Shard
         Each shard when it is finished; those that an earlier process finished as well.
 
     Raises:
-        DataError: a part is damaged.
+        DataError: a part or a finished shard is damaged.
     """
     rows = staging.rows()
     counts = np.bincount(rows["bucket"], minlength=len(staging.sizes))
@@ -49,6 +49,7 @@ def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[Shard
         note, part = folder / f"{number:05d}.json", staging.part(bucket)
         if note.exists():
             shard = ShardFile(**json.loads(note.read_text(encoding="utf-8")))
+            _check_there(out / shard.name, shard, folder)
         else:
             mine = by_bucket[bucket]
             random = np.random.Generator(np.random.Philox(key=(seed, ORDER), counter=(0, 0, 0, bucket)))
@@ -56,6 +57,15 @@ def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[Shard
             write_text(note, json.dumps(vars(shard)) + "\n")
         part.unlink(missing_ok=True)
         yield shard
+
+
+def _check_there(path: Path, shard: ShardFile, folder: Path) -> None:
+    """Check that a shard which an earlier process finished is still there."""
+    if not path.is_file() or path.stat().st_size != shard.size or not path.with_name(shard.index_name).is_file():
+        raise DataError(
+            f"{path} was finished, but has been removed or changed since.",
+            hint=f"To begin anew: rm -r {shlex.quote(str(folder))}",
+        )
 
 
 def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:

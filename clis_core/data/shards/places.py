@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import webdataset.shardlists
 
 from clis_core.data.shards.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
-from clis_core.data.shards.remote import Access, Command, Download, LocalFile, Place, opened
+from clis_core.data.shards.remote import Command, Download, LocalFile, Place
+from clis_core.data.shards.resuming import Access, opened
 from clis_core.errors import ConfigError, DataError
 
 NAME = "{}"

@@ -21,7 +21,7 @@ import webdataset.filters
 import webdataset.tariterators
 
 from clis_core.data.shards.places import ShardPlace, find_shards
-from clis_core.data.shards.remote import PATIENT, Access, ResumingBytes, opened
+from clis_core.data.shards.resuming import PATIENT, Access, ResumingBytes, opened
 from clis_core.data.sources.tar_walk import DamagedTarError, EntryKind, TarWalk
 from clis_core.errors import DataError
 from clis_core.report import Reporter, SilentReporter

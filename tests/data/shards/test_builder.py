@@ -460,6 +460,14 @@ def test_a_part_that_is_damaged_after_the_first_pass(tmp_path: Path) -> None:
         build(tmp_path, samples(10), shards=3)
 
 
+def test_a_finished_shard_that_goes_away_before_the_end(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        build(tmp_path, samples(40), reporter=Ending(1))
+    (tmp_path / "00000.tar").unlink()
+    with pytest.raises(DataError, match=r"00000\.tar was finished, but has been removed"):
+        build(tmp_path, samples(40))
+
+
 @pytest.mark.parametrize("fails", ["writev", "fsync", "replace"])
 def test_a_full_disk(tmp_path: Path, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     def full(*_: Any, **__: Any) -> Any:

@@ -255,9 +255,33 @@ def test_a_manifest_of_another_format(own: Path) -> None:
     path.write_text(json.dumps({**content, "format": 2}))
     with pytest.raises(DataError, match="format 2"):
         Shards(own)
-    content["shards"][0]["name"] = "../00000.tar"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"name": "../00000.tar"}, "no name of a shard"),
+        ({"name": "00000.zip"}, "no name of a shard"),
+        ({"name": "00001.tar"}, "names a shard twice"),
+        ({"samples": 0}, "0 samples"),
+        ({"samples": 1}, "do not sum"),
+        ({"size": "many"}, "many"),
+    ],
+)
+def test_a_damaged_manifest(own: Path, change: dict[str, Any], what: str) -> None:
+    path = own / "manifest.json"
+    content = json.loads(path.read_text())
+    content["shards"][0] |= change
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="no name of a shard"):
+    with pytest.raises(DataError, match=what) as caught:
+        Shards(own)
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "\ufffd"])
+def test_a_manifest_that_is_none(own: Path, text: str) -> None:
+    (own / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"manifest\.json is damaged"):
         Shards(own)
 
 

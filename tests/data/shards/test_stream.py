@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from clis_core.data.shards import places
+from clis_core.data.shards import places, resuming
 from clis_core.data.shards.manifest import read_manifest
 from clis_core.data.shards.reader import Shards
-from clis_core.data.shards.remote import Access
+from clis_core.data.shards.resuming import Access
 from clis_core.data.shards.stream import Streamed, stream
 from clis_core.errors import ConfigError, DataError
 from clis_core.report import SilentReporter
@@ -200,6 +200,15 @@ def test_answers_that_pass_are_tried_again(own: Path, site: Site) -> None:
     site.answers = {"00001.tar": [500] * 4}
     with pytest.raises(DataError, match="tried 4 times: the server answers 500"):
         keys(site.address)
+
+
+def test_pauses_become_longer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(resuming.time, "sleep", pauses.append)
+    site.answers = {"00001.tar": [500] * 4}
+    with pytest.raises(DataError, match="tried 4 times"):
+        keys(site.address, access=Access(20, 3, 0.5))
+    assert pauses == [0.5, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 416])
