@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from clis_core.categories import Categories, Category
-from clis_core.data.shards.manifest import Manifest, ShardFile, write_manifest
+from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.report import SilentReporter
 
 WNIDS = ("n01440764", "n02084071", "n07747607")
 
@@ -161,18 +162,16 @@ def webdataset(
     return folder
 
 
-def own_shards(folder: Path, items: Iterable[Item], per_shard: int = 5) -> Path:
-    """Shards with a manifest, as clis writes them, but for their hashes and index files."""
+def own_shards(folder: Path, items: Iterable[Item], shards: int = 2, *, wnid: bool = True) -> Path:
+    """Shards as clis writes them; the labels are WordNet ids, or the names of classes."""
     rows = list(items)
-    categories = [Category(k, f"class {label}") for k, label in enumerate(by_label(rows), start=1)]
     ids = {label: k for k, label in enumerate(by_label(rows), start=1)}
-    webdataset(folder, rows, lambda i: {"class_name": f"class {i.label}", "wnid": i.label}, ids, per_shard)
-    shards = [
-        ShardFile(path.name, min(per_shard, len(rows) - k * per_shard), path.stat().st_size, "", "")
-        for k, path in enumerate(sorted(folder.glob("*.tar")))
-    ]
-    counts = {ids[label]: len(some) for label, some in by_label(rows).items()}
-    write_manifest(folder, Manifest(Categories(categories), tuple(shards), counts))
+    categories = Categories(Category(k, f"class {label}" if wnid else label) for label, k in ids.items())
+    with ShardBuilder(folder, categories, {"command": "test"}, shards=shards) as builder:
+        for item in rows:
+            record = {"wnid": item.label} if wnid else {}
+            builder.add(Sample(item.label, item.name, ids[item.label], item.data, 24, 32, record))
+        builder.finish(unmatched={}, made={}, reporter=SilentReporter())
     return folder
 
 

@@ -55,6 +55,7 @@ def read_image_json(path: Path) -> list[Row]:
             "or write a CSV with the header path,label.",
         ) from None
     names = {category.id: printable(category.name) for category in content.categories}
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all images of a class
     rows = []
     for number, image in enumerate(content.images):
         unknown = next((i for i in image.pos_category_ids if i not in names), None)
@@ -63,5 +64,6 @@ def read_image_json(path: Path) -> list[Row]:
                 f"{path}: images[{number}] ({image.file_name!r}) has category {unknown}, which the file does not list.",
                 hint="Add it to 'categories', or take it out of 'pos_category_ids'.",
             )
-        rows.append(Row(image.file_name, tuple(names[i] for i in dict.fromkeys(image.pos_category_ids))))
+        labels = tuple(names[i] for i in dict.fromkeys(image.pos_category_ids))
+        rows.append(Row(image.file_name, known.setdefault(labels, labels)))
     return rows

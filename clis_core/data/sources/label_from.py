@@ -56,6 +56,10 @@ class LabelRule:
         folder, name = split_path(path.replace("\\", "/"))
         return folder or _before_underscore(name)
 
+    def name_of(self, record: Mapping[str, Any]) -> str:
+        """The picture's name before clis wrote it; empty where the json is not clis's own or does not say."""
+        return split_path(_text(record.get("filename")))[1] if self.kind == "own" else ""
+
     def of_cls(self, data: bytes) -> str:
         """The label by the sample's class number; `UNLABELLED` where it is none.
 

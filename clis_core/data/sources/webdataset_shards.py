@@ -49,18 +49,20 @@ class WebDatasetShards:
                 for number, sample in enumerate(shard.samples()):
                     if number < skipped:
                         continue
-                    label = self._label(self._shards[part], shard, sample)
+                    label, name = self._label_and_name(self._shards[part], shard, sample)
                     if wanted(label):
-                        name, data, problem = _picture(shard, sample, label)
+                        data, problem = _read(shard, sample, label)
                         yield Member(label, name, data, problem, Position(part, number + 1))
 
-    def _label(self, path: Path, shard: Shard, sample: Sample) -> str:
+    def _label_and_name(self, path: Path, shard: Shard, sample: Sample) -> tuple[str, str]:
+        name = sample.name if sample.picture is None else split_path(sample.picture.path)[1]
         if self._rule.reads == "json":
-            return self._rule.of_json(shard.json(sample))
+            record = shard.json(sample)
+            return self._rule.of_json(record), self._rule.name_of(record) or name
         if self._rule.reads is None:
-            return self._rule.of_key(sample.name)
+            return self._rule.of_key(sample.name), name
         try:
-            return self._rule.of_cls(shard.field(sample, "cls") or b"")
+            return self._rule.of_cls(shard.field(sample, "cls") or b""), name
         except OutsideClassListError as error:
             raise DataError(
                 f"{path}: sample {sample.name!r} has {error}.",
@@ -107,16 +109,15 @@ def ask_for_label(shards: Sequence[Path]) -> DataError:
     )
 
 
-def _picture(shard: Shard, sample: Sample, label: str) -> tuple[str, bytes | None, str | None]:
-    """Name, and bytes or problem, of a sample's picture."""
+def _read(shard: Shard, sample: Sample, label: str) -> tuple[bytes | None, str | None]:
+    """Bytes or problem of a sample's picture."""
     entry = sample.picture
     if entry is None:
-        return sample.name, None, problems.NO_PICTURE
-    _, name = split_path(entry.path)
+        return None, problems.NO_PICTURE
     if label == UNLABELLED:
-        return name, None, problems.NO_LABEL
+        return None, problems.NO_LABEL
     if entry.kind is not EntryKind.FILE:
-        return name, None, problems.NOT_REGULAR
+        return None, problems.NOT_REGULAR
     if entry.size > MAX_BYTES:
-        return name, None, problems.TOO_LARGE
-    return name, shard.stream.read_at(entry.offset, entry.size), None
+        return None, problems.TOO_LARGE
+    return shard.stream.read_at(entry.offset, entry.size), None

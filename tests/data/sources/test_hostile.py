@@ -197,7 +197,22 @@ def test_mutated_shards(place: Path, label_from: str, data: st.DataObject) -> No
     path.unlink()
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "json", "manifest"])
+@pytest.fixture(scope="module")
+def own(place: Path) -> tuple[Path, bytes]:
+    """A folder of shards and its manifest."""
+    folder = own_shards(place / "own", [PICTURE])
+    return folder, (folder / "manifest.json").read_bytes()
+
+
+@given(data=st.data())
+@SLOW
+def test_mutated_manifests(own: tuple[Path, bytes], data: st.DataObject) -> None:
+    folder, manifest = own
+    (folder / "manifest.json").write_bytes(mutated(manifest, data))
+    list(drain(folder, None))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
 @given(data=st.data())
 @SLOW
 def test_mutated_texts(place: Path, kind: str, data: st.DataObject) -> None:
@@ -207,12 +222,6 @@ def test_mutated_texts(place: Path, kind: str, data: st.DataObject) -> None:
         "json": b'{"images": [{"file_name": "a.jpg", "pos_category_ids": [1]}], '
         b'"categories": [{"id": 1, "name": "dog"}]}',
     }
-    if kind == "manifest":
-        folder = place / str(next(NUMBER))
-        own_shards(folder, [PICTURE])
-        (folder / "manifest.json").write_bytes(mutated((folder / "manifest.json").read_bytes(), data))
-        list(drain(folder, None))
-        return
     path = place / f"{next(NUMBER)}.{kind}"
     path.write_bytes(mutated(texts[kind], data))
     list(drain(path, None))
