@@ -374,7 +374,12 @@ def test_a_network_that_is_down_is_not_taken_for_dead_hosts(web: FakeWeb, tmp_pa
     assert [r.outcome for r in records.values()].count("connection failed") == 12
 
 
-def test_requests_say_who_sends_them_and_keep_nothing(web: FakeWeb, tmp_path: Path) -> None:
+def test_requests_say_who_sends_them_and_keep_nothing(
+    web: FakeWeb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    (tmp_path / "netrc").write_text("default login me password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     seen: list[dict[str, str]] = []
 
     def answer(call: Call) -> None:
@@ -386,7 +391,8 @@ def test_requests_say_who_sends_them_and_keep_nothing(web: FakeWeb, tmp_path: Pa
     crawl(web, tmp_path, place, how=options(web, contact="me@example.org"))
     assert all(headers["User-Agent"].startswith("clis/") for headers in seen)
     assert all(headers["User-Agent"].endswith("; me@example.org)") for headers in seen)
-    assert not any("Cookie" in headers or "Referer" in headers for headers in seen)
+    assert not any({"Cookie", "Referer", "Authorization"} & headers.keys() for headers in seen)
+    assert len(seen) == 3
 
 
 def test_icrawler_leaves_the_logs_alone(web: FakeWeb, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
