@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from clis_cli.commands import bench, eval, init, presets, train
+from clis_cli.commands import bench, build, crawl_google, eval, gen_regions, init, presets, shards, train
 from clis_cli.console import note
 from clis_core import __version__
 from clis_core.errors import ClisError, DataError
@@ -27,6 +27,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init.init)
+app.command("build-imagenet-subset")(build.build_imagenet_subset)
+app.command("build-images")(build.build_images)
+app.command("crawl-google")(crawl_google.crawl_google)
+app.add_typer(shards.app, name="shards")
+app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)

@@ -20,15 +20,15 @@ from clis_core.categories import Categories, Category
 from clis_core.data.annotation_faults import explain
 from clis_core.errors import DataError
 
-_Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 
 class _Image(Struct, gc=False):
     """The fields of an image that are read; the decoder skips the others without building them."""
 
-    id: _Id
+    id: Id
     width: _Side
     height: _Side
     file_name: str | None = None
@@ -37,7 +37,7 @@ class _Image(Struct, gc=False):
 
 
 class _Category(Struct):
-    id: _Id
+    id: Id
     name: str
     synset: str | None = None
     frequency: object = None
@@ -124,9 +124,9 @@ class _Columns:
         boxes, crowd = self._boxes, self._crowd
 
         class _Annotation(Struct, gc=False):
-            id: _Id
-            image_id: _Id
-            category_id: _Id
+            id: Id
+            image_id: Id
+            category_id: Id
             bbox: tuple[float, float, float, float]
             iscrowd: int | bool | None = 0
 
@@ -170,8 +170,8 @@ class _Columns:
 
 def _parse(path: Path) -> tuple[list[_Image], _Columns, list[_Category]]:
     columns = _Columns()
-    data = _mapped(path)
-    text = memoryview(data)[len(_BOM) if data[:3] == _BOM else 0 :]
+    data = map_json(path)
+    text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
     file_type = columns.file_type()
     try:
         parsed: Any = msgspec.json.decode(text, type=file_type)
@@ -180,7 +180,7 @@ def _parse(path: Path) -> tuple[list[_Image], _Columns, list[_Category]]:
     return parsed.images, columns, parsed.categories
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def map_json(path: Path) -> mmap.mmap:
     """The file's bytes, mapped so that a 1.1 GB json does not become 1.1 GB of memory."""
     try:
         if path.is_dir():

@@ -39,7 +39,7 @@ def draw_sheet(tiles: Sequence[Tile], path: Path, *, side: int = 192, columns: i
     Args:
         tiles: what is on it, row by row.
         path: the file; made or replaced.
-        side: of a tile in pixels; a larger picture is made smaller.
+        side: of a tile in pixels, which the long side of its picture fills.
         columns: tiles in a row; None makes the sheet about square.
     """
     columns = columns or max(1, round(len(tiles) ** 0.5))
@@ -57,9 +57,9 @@ def draw_sheet(tiles: Sequence[Tile], path: Path, *, side: int = 192, columns: i
 
 
 def _drawn(tile: Tile, side: int) -> Image.Image:
-    """The picture, no larger than ``side``, with its boxes."""
+    """The picture, its long side ``side`` pixels, with its boxes."""
     image = Image.fromarray(np.ascontiguousarray(tile.pixels.permute(1, 2, 0).numpy()))
-    scale = min(1.0, side / max(image.size))
+    scale = side / max(image.size)
     image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     draw = ImageDraw.Draw(image)
     for number, box in enumerate(tile.boxes):

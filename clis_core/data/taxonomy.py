@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from clis_core.categories import Categories, Category, group_of_count
 from clis_core.data.annotation_faults import explain
-from clis_core.data.annotation_json import _BOM, _Id, _mapped
+from clis_core.data.annotation_json import BOM, Id, map_json
 from clis_core.data.annotations import load_annotations
 from clis_core.errors import ConfigError, DataError
 
@@ -157,7 +157,7 @@ def _without_brackets(text: str) -> tuple[str, list[str]]:
 class _Record(Struct):
     """The fields of a category that are read."""
 
-    id: _Id
+    id: Id
     name: str
     synset: str | None = None
     synonyms: list[str] | None = None
@@ -179,8 +179,8 @@ class _File(Struct):
 
 
 def _of_file(path: Path) -> list[Concept]:
-    data = _mapped(path)
-    text = memoryview(data)[len(_BOM) if data[:3] == _BOM else 0 :]
+    data = map_json(path)
+    text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
     try:
         records = msgspec.json.decode(text, type=_File).categories
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,92 @@
+"""`clis shards verify` and `clis shards info`: a folder of shards in, what is in it and whether it is whole out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clis_cli import console, options
+
+app = typer.Typer(no_args_is_help=True, help="Look into folders of shards.")
+
+SHOWN = 20
+"""Problems on the screen; --json has all."""
+WORDS = {"r": "rare", "c": "common", "f": "frequent"}
+
+Folder = Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder of shards; the workspace's if left out.")]
+
+
+def _folder(given: Path | None) -> Path:
+    from clis_core.config.workspace import find_workspace
+
+    workspace = find_workspace(Path.cwd())
+    folder = given or (workspace.shards if workspace else None)
+    if folder is None:
+        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+    return folder
+
+
+def verify(
+    folder: Folder = None,
+    decode: Annotated[bool, typer.Option("--decode/--no-decode", help="Decode every picture as well.")] = True,
+    as_json: options.Json = False,
+) -> None:
+    """Check a folder of shards: hashes, counts, and every picture.
+
+    clis shards verify shards
+
+    clis shards verify shards --no-decode --json
+    """
+    from clis_core.errors import DataError
+    from clis_core.jobs.shards import verify_shards
+
+    path = _folder(folder)
+    with console.reporter() as report:
+        found = verify_shards(path, decode=decode, reporter=report)
+    if as_json:
+        console.print_json(found.to_record())
+    for problem in found.problems[:SHOWN] if not as_json else ():
+        console.note(f"  {problem}")
+    if found.problems:
+        raise DataError(
+            f"{path}: {len(found.problems)} problems in {found.samples} samples.",
+            hint="Shards never change by themselves: build them anew, or fetch the damaged files again.",
+        )
+    if not as_json:
+        console.note(f"{path}: {found.samples} samples, all as the manifest says.")
+
+
+def info(folder: Folder = None, as_json: options.Json = False) -> None:
+    """Tell what a folder of shards holds, against rare, common and frequent categories.
+
+    clis shards info shards
+    """
+    from clis_core.jobs.shards import shards_info
+
+    path = _folder(folder)
+    found = shards_info(path)
+    if as_json:
+        console.print_json(found.to_record())
+        return
+    console.print_table(
+        f"{path}: {found.samples} pictures in {found.shards} shards, {found.size / 1e6:.0f} MB",
+        ("group", "categories", "with pictures", "pictures"),
+        [
+            (WORDS[group], str(of.categories), str(of.with_pictures), str(of.pictures))
+            for group, of in found.groups.items()
+        ]
+        + [("all", str(len(found.counts)), str(sum(n > 0 for _, n in found.counts)), str(found.samples))],
+    )
+    if found.without:
+        console.note(f"{len(found.without)} categories have no picture:")
+        for category, why in found.without:
+            console.note(f"  {category.name}: {why}")
+    if found.refused:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.refused.items())
+        console.note(f"Refused: {reasons}.")
+
+
+app.command("verify")(verify)
+app.command("info")(info)
