@@ -3,16 +3,16 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
 
 from clis_cli.app import app
 from clis_core.config.load import command_layer, preset_layer, resolve
+from tests.cli.test_help import leaves
 
 ROOT = Path(__file__).parents[1]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = leaves(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PLACEHOLDERS = {"PRESET": "baseline-small", "SEED": "0"}
 
@@ -36,8 +36,9 @@ LINES = [pytest.param(line, id=f"{page.name}: {line}") for page in PAGES for lin
 @pytest.mark.parametrize("line", LINES)
 def test_a_written_command_parses_and_its_settings_exist(line: str) -> None:
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:]]
-    command = COMMANDS[words[0]]
-    given = command.make_context(words[0], words[1:], resilient_parsing=False).params
+    count = 1 if words[0] in COMMANDS else 2
+    command = COMMANDS[" ".join(words[:count])]
+    given = command.make_context(words[0], words[count:], resilient_parsing=False).params
     layers = [preset_layer(given["preset"])] if given.get("preset") else []
     resolve([*layers, command_layer(given.get("settings") or [])])
 
