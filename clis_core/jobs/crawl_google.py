@@ -97,22 +97,27 @@ def crawl_google(
     with locked(out / NAME / ".lock") as held:
         if not held:
             raise DataError(f"{out}: another process crawls into this folder.", hint="Take another folder: -o DIR")
+        asked = [query.category.id for query in queries]
         with StopRequest() as stop, CrawlFolder(out, plan) as folder:
+
+            def check() -> None:
+                _check_stop(stop, out)
+
             if not is_chosen(folder):
                 if not isinstance(place, AddressList) and place.warning:
                     reporter.warn(place.warning)
                 crawler = PictureCrawler(folder, place, options)
                 given_up = crawler.run(queries, stopped=lambda: stop.name, reporter=reporter)
-                _check_stop(stop, out)
+                check()
                 _check_answers(folder, queries, place, given_up, out, partial=partial)
-                choose(folder, [query.category.id for query in queries], validation, reporter)
+                choose(folder, asked, validation, check=check, reporter=reporter)
             return pack(
                 out,
                 folder,
                 categories,
-                [query.category.id for query in queries],
+                asked,
                 seed=seed,
-                check=lambda: _check_stop(stop, out),
+                check=check,
                 reporter=reporter,
             )
 

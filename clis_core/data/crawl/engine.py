@@ -14,7 +14,7 @@ from clis_core.data.crawl.backends.backend import Backend, Blocked
 from clis_core.data.crawl.fetch import Fetcher
 from clis_core.data.crawl.folder import CrawlFolder
 from clis_core.data.crawl.guard import GuardedAdapter
-from clis_core.data.crawl.pools import PictureDownloader, PictureStorage, QueryFeeder, SearchParser
+from clis_core.data.crawl.pools import PictureDownloader, QueryFeeder, SearchParser
 from clis_core.data.crawl.queries import Query
 from clis_core.data.crawl.search import AddressList, WebSearch
 from clis_core.data.crawl.shared import TICK, CrawlOptions, Shared
@@ -48,7 +48,7 @@ class PictureCrawler(Crawler):  # type: ignore[misc]
             SearchParser,
             PictureDownloader,
             downloader_threads=options.threads,
-            storage=PictureStorage(folder),
+            storage={"root_dir": str(folder.path)},  # not used: the folder keeps pictures itself
             extra_feeder_args={"shared": self._shared},
             extra_parser_args={"shared": self._shared, "search": search},
             extra_downloader_args={"shared": self._shared, "fetcher": fetcher},

@@ -218,4 +218,5 @@ def _key(address: str) -> bytes:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is not known, but with a licence that is not known: that is worth saying."""
-    return {k: v for k, v in values.items() if v not in (None, "", False) or k in ("licence", "query")}
+    always = ("licence", "query")
+    return {k: v for k, v in values.items() if k in always or not (v is None or v is False or v == "")}

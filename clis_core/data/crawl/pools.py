@@ -12,12 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from icrawler import Feeder, ImageDownloader, Parser
-from icrawler.storage import BaseStorage
 
 from clis_core.data.crawl.backends.backend import Blocked
 from clis_core.data.crawl.fetch import Fetcher
 from clis_core.data.crawl.filters import examine
-from clis_core.data.crawl.folder import CrawlFolder
 from clis_core.data.crawl.queries import Query
 from clis_core.data.crawl.record import KEPT, Record, Task
 from clis_core.data.crawl.response import FetchError
@@ -25,17 +23,6 @@ from clis_core.data.crawl.search import Search
 from clis_core.data.crawl.shared import END, Shared
 from clis_core.data.picture import RefusedPictureError
 from clis_core.errors import DataError
-
-
-class PictureStorage(BaseStorage):  # type: ignore[misc]
-    """icrawler's view of the pictures in a crawl's folder."""
-
-    def __init__(self, folder: CrawlFolder) -> None:
-        self._folder = folder
-
-    def exists(self, id: str) -> bool:
-        """Whether a picture is there, by its sha256."""
-        return self._folder.picture(id).is_file()
 
 
 class QueryFeeder(Feeder):  # type: ignore[misc]

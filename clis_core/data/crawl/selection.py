@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,11 @@ CHOSEN = "chosen.jsonl"
 MOST_CATEGORIES = 2
 """A picture that was found for more categories says nothing about any of them: a placeholder, mostly."""
 ALIKE = 12.0
-"""Mean difference of 16 x 16 colours, of 255, up to which two pictures of near hashes are the same picture."""
+"""Mean difference of 16 x 16 colours, of 255, up to which two pictures of near hashes are the same picture.
+
+Of 600 photographs all stay within it when they are halved, or encoded anew with quality 20; 98 % do with both. Of their
+179,700 pairs one is within it.
+"""
 _SIDE = 16
 
 
@@ -55,7 +59,14 @@ class _Entry(NamedTuple):
     hash: int
 
 
-def choose(folder: CrawlFolder, categories: Sequence[int], validation: Sequence[Path], reporter: Reporter) -> None:
+def choose(
+    folder: CrawlFolder,
+    categories: Sequence[int],
+    validation: Sequence[Path],
+    *,
+    check: Callable[[], None],
+    reporter: Reporter,
+) -> None:
     """Find doubles among the pictures of a crawl, and write down which ones become samples.
 
     Pictures are gone through by rank, and within a rank in the order of the categories: of two that are the same,
@@ -67,6 +78,7 @@ def choose(folder: CrawlFolder, categories: Sequence[int], validation: Sequence[
         folder: of the crawl; the result is its ``chosen.jsonl``.
         categories: ids of the categories, in order.
         validation: images that no sample may repeat.
+        check: is called now and then; what it raises ends the work, and nothing is written.
         reporter: gets progress.
 
     Raises:
@@ -77,8 +89,13 @@ def choose(folder: CrawlFolder, categories: Sequence[int], validation: Sequence[
         for record in folder.records(category):
             if record.outcome == KEPT and record.sha256 and record.hash:
                 entries.append(_Entry(record.rank, place, category, record.sha256, int(record.hash, 16)))
-    finder = _Doubles(folder, validation, reporter)
+    finder = _Doubles(folder, validation)
+    for number, path in enumerate(validation, start=1):
+        check()
+        finder.add_validation(path)
+        reporter.progress("validation images", number, len(validation))
     for number, entry in enumerate(sorted(entries), start=1):
+        check()
         finder.add(entry)
         reporter.progress("duplicates", number, len(entries))
     doubles = finder.result()
@@ -126,11 +143,10 @@ class _Doubles:
 
     Args:
         folder: of the crawl.
-        validation: images that no sample may repeat.
-        reporter: gets progress.
+        validation: images that no sample may repeat; each is given to `add_validation` before the first picture.
     """
 
-    def __init__(self, folder: CrawlFolder, validation: Sequence[Path], reporter: Reporter) -> None:
+    def __init__(self, folder: CrawlFolder, validation: Sequence[Path]) -> None:
         self._folder = folder
         self._validation = validation
         self._near = NearDuplicates()
@@ -139,9 +155,10 @@ class _Doubles:
         self._of_bytes: dict[str, int] = {}  # which one stays for these bytes
         self._repeats: list[tuple[int, _Entry, str]] = []
         self._out: dict[tuple[int, int], tuple[str, str]] = {}
-        for number, path in enumerate(validation, start=1):
-            self._near.keep(difference_hash(read_image(path, at_least=LOOK)))
-            reporter.progress("validation images", number, len(validation))
+
+    def add_validation(self, path: Path) -> None:
+        """Take the next validation image."""
+        self._near.keep(difference_hash(read_image(path, at_least=LOOK)))
 
     def add(self, entry: _Entry) -> None:
         """Take the next picture."""
@@ -192,6 +209,6 @@ def _colours(path: Path) -> NDArray[np.float32]:
         jpeg = check_picture(path.read_bytes(), str(path)).data
     except RefusedPictureError as error:
         raise DataError(f"{path}: {error.reason} {error.detail}", hint="Crawl into another folder: -o DIR") from None
-    pixels = decode(jpeg, str(path), at_least=_SIDE)
+    pixels = decode(jpeg, str(path), at_least=LOOK)
     image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
     return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)

@@ -49,6 +49,17 @@ def test_hits_and_records_of_an_earlier_process(tmp_path: Path) -> None:
         assert folder.known("http://a.test/3") is None
 
 
+def test_a_category_whose_id_is_0(tmp_path: Path) -> None:
+    with CrawlFolder(tmp_path, PLAN) as folder:
+        folder.add_search(0, "urls", [Found(HITS[0], "")])
+        (task,) = folder.tasks(0)
+        folder.add(Record.of(task, "HTTP 404", status=404))
+        before = list(folder.records(0))
+    with CrawlFolder(tmp_path, PLAN) as folder:
+        assert list(folder.records(0)) == before
+        assert folder.is_done(task)
+
+
 def test_more_hits_go_behind_those_there_are(tmp_path: Path) -> None:
     with CrawlFolder(tmp_path, PLAN) as folder:
         folder.add_search(7, "google", found(HITS[0]))

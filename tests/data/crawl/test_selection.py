@@ -41,7 +41,7 @@ def fill(out: Path, pictures: Pictures, *, shuffle: int | None = None) -> CrawlF
 
 
 def reasons(folder: CrawlFolder, order: list[int], validation: list[Path] | None = None) -> Reasons:
-    choose(folder, order, validation or [], SilentReporter())
+    choose(folder, order, validation or [], check=lambda: None, reporter=SilentReporter())
     return {(c.record.category, c.record.rank): c.reason for c in kept_pictures(folder)}
 
 
@@ -136,6 +136,16 @@ def test_the_choice_stays(tmp_path: Path) -> None:
         assert not is_chosen(folder)
         assert reasons(folder, [1]) == {(1, 1): ""}
         assert is_chosen(folder)
+
+
+def test_a_stop_leaves_no_choice(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with fill(tmp_path, {1: [jpeg(1)]}) as folder:
+        with pytest.raises(KeyboardInterrupt):
+            choose(folder, [1], [], check=stop, reporter=SilentReporter())
+        assert not is_chosen(folder)
 
 
 @pytest.mark.parametrize("text", ["{", '{"category": 1}', '{"category": 1, "rank": 9, "reason": "", "detail": ""}'])
