@@ -117,12 +117,17 @@ def baseline_tiny() -> Table:
     }
 
 
+def specialised_tiny() -> Table:
+    """The detector of baseline-tiny with separate sub-networks and objectness; no number in CLIS."""
+    base = baseline_tiny()
+    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **_SPECIALISED}}}
+
+
 def clis_tiny() -> Table:
     """CLIS with the detector of baseline-tiny and separate sub-networks, for drawn data; no number in the paper."""
-    base = baseline_tiny()
+    base = specialised_tiny()
     return {
         **base,
-        "detector": {**base["detector"], "head": {**base["detector"]["head"], **_SPECIALISED}},
         "method": {**base["method"], "kind": "clis", "projector": 32},
         "pictures": {"s": 4, "t": 1, "mosaic": 96, "paste": {"min_side": 12}},
     }
@@ -143,6 +148,7 @@ PRESETS: dict[str, Callable[[], Table]] = {
     "specialised-small": specialised_small,
     "clis-small": clis_small,
     "baseline-tiny": baseline_tiny,
+    "specialised-tiny": specialised_tiny,
     "clis-tiny": clis_tiny,
 }
 
