@@ -167,9 +167,9 @@ def _check_answers(
         other = _other_ways(place.name, out)
         missing = [q for q in queries if not folder.is_searched(q.category.id)]
         if missing and not partial:
-            what = given_up.what if given_up is not None else folder.problems[missing[-1].category.id]
+            why = folder.problems[missing[-1].category.id] if given_up is None else f"{place.name} {given_up.what}"
             raise DataError(
-                f"{len(missing)} of {len(queries)} categories could not be searched: {place.name} sent {what}. "
+                f"{len(missing)} of {len(queries)} categories could not be searched: {why}. "
                 f"All that was found and fetched is kept in {folder.path}.",
                 hint=f"Run the same command again later, or search elsewhere: {other}; "
                 "or add --partial to take what there is.",

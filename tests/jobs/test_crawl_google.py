@@ -210,12 +210,12 @@ def test_taking_what_there_is(web: FakeWeb, tmp_path: Path, categories: Path) ->
     web.routes["www.bing.com/images/async"] = answer
     web.routes["p.test/1"] = jpeg(1)
     arguments: dict[str, Any] = {"lvis": categories, "backend": "bing", "options": how(web), "reporter": Said()}
-    with pytest.raises(DataError, match=r"3 of 4 categories could not be searched: bing sent HTTP 403\."):
+    with pytest.raises(DataError, match=r"3 of 4 categories could not be searched: bing answered: HTTP 403\."):
         crawl_google(tmp_path / "web", **arguments)
     assert not (tmp_path / "web" / "manifest.json").exists()
     manifest = crawl_google(tmp_path / "web", **arguments, partial=True)
     assert manifest.counts == {7: 1}
-    assert manifest.unmatched[1] == "its search was answered by HTTP 403"
+    assert manifest.unmatched[1] == "not searched: bing answered: HTTP 403"
 
 
 def test_nothing_of_use(web: FakeWeb, tmp_path: Path, categories: Path) -> None:

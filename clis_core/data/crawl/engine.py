@@ -98,7 +98,7 @@ class PictureCrawler(Crawler):  # type: ignore[misc]
             waited += TICK if shared.stop.is_set() else 0.0
             self._tell(len(queries), reporter)
             threading.Event().wait(TICK)
-        self._tell(len(queries), reporter, ends=not shared.stop.is_set())
+        self._tell(len(queries), reporter, ends=True)
         self.session.close()
         if shared.failure is not None:
             raise shared.failure
@@ -108,4 +108,5 @@ class PictureCrawler(Crawler):  # type: ignore[misc]
         while not self._shared.warnings.empty():
             reporter.warn(self._shared.warnings.get())
         figures = {"kept": self.downloader.kept, "refused": self.downloader.refused}
-        reporter.progress("categories", total if ends else min(self.parser.categories, total - 1), total, figures)
+        done = self.parser.categories if ends else min(self.parser.categories, total - 1)
+        reporter.progress("categories", done, total, figures)

@@ -50,7 +50,7 @@ class CrawlFolder:
 
     Attributes:
         path: the folder.
-        problems: what came instead of an answer to the last search of a category, by its id.
+        problems: why the last search of a category went unanswered, by its id.
 
     Raises:
         DataError: it holds another crawl, is damaged, or cannot be written.
@@ -180,7 +180,7 @@ class CrawlFolder:
         try:
             category = int(line["category"])
             if "problem" in line:
-                self.problems[category] = str(line["problem"])
+                self.problems[category] = f"{line['backend']} {line['problem']}"
                 return
             for values in line["hits"]:
                 Hit(**{k: v for k, v in values.items() if k != "query"})

@@ -127,7 +127,7 @@ def _unmatched(
         elif outcomes:
             why[category] = "none of its hits is of use: " + ", ".join(f"{n} {o}" for o, n in outcomes.most_common(3))
         elif category in folder.problems:
-            why[category] = f"its search was answered by {folder.problems[category]}"
+            why[category] = f"not searched: {folder.problems[category]}"
         else:
             why[category] = "no hits" if folder.is_searched(category) else "not searched"
     return why

@@ -102,7 +102,7 @@ class SearchParser(Parser):  # type: ignore[misc]
         shared = self._shared
         shared.folder.add_problem(query.category.id, shared.backend, blocked.what)
         self._in_a_row += 1
-        shared.warnings.put(f"No answer for {query.category.name!r}: {shared.backend} sent {blocked.what}.")
+        shared.warnings.put(f"No answer for {query.category.name!r}: {shared.backend} {blocked.what}.")
         if blocked.final or self._in_a_row >= shared.options.blocked:
             shared.given_up = blocked
 

@@ -61,8 +61,10 @@ class WebSearch:
         try:
             page = self.fetcher.page(self.backend.search_url(text, offset), self.backend.headers, self.backend.delay)
         except FetchError as error:
-            what = " ".join(filter(None, (error.reason, f"({error.detail[:120]})" if error.detail else "")))
-            return Blocked(self._without_secret(what), final=error.status == requests.codes.unauthorized)
+            did = "could not be reached" if error.status is None else "answered"
+            detail = f" ({error.detail[:120]})" if error.detail else ""
+            what = self._without_secret(f"{did}: {error.reason}{detail}")
+            return Blocked(what, final=error.status == requests.codes.unauthorized)
         answer = self.backend.parse(page, offset)
         return Blocked(self._without_secret(answer.what), answer.final) if isinstance(answer, Blocked) else answer
 

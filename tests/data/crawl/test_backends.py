@@ -196,7 +196,7 @@ def test_flickr_photos() -> None:
 def test_flickr_errors(code: int, final: bool) -> None:
     body = json.dumps({"stat": "fail", "code": code, "message": "Invalid API Key (Key has invalid format)"})
     assert Flickr("key").parse(page(body), 0) == Blocked(
-        "an error: Invalid API Key (Key has invalid format)", final=final
+        "sent an error: Invalid API Key (Key has invalid format)", final=final
     )
 
 

@@ -244,11 +244,21 @@ def test_a_place_that_sends_a_shell_is_given_up_loudly(web: FakeWeb, tmp_path: P
     web.routes["www.google.com/search"] = SHELL.encode()
     records, given_up, said = crawl(web, tmp_path, Google(), len(QUERIES), how=options(web, blocked=3))
     assert records == {}
-    assert given_up == Blocked("a page that needs JavaScript")
+    assert given_up == Blocked("sent a page that needs JavaScript")
     assert said.warnings == [
         f"No answer for {f'thing_{n}'!r}: google sent a page that needs JavaScript." for n in (1, 2, 3)
     ]
+    assert said.last == ("categories", 0, 7, {"kept": 0, "refused": 0})  # not the end of the bar
     assert sum("google" in line for line in web.asked) == 3  # the others are not asked for any more
+
+
+def test_a_place_that_cannot_be_reached(web: FakeWeb, tmp_path: Path) -> None:
+    def hang_up(call: Call) -> None:
+        call.http.close_connection = True
+
+    web.routes["www.google.com/search"] = hang_up
+    _, given_up, _ = crawl(web, tmp_path, Google(), 3, how=options(web, blocked=2))
+    assert given_up == Blocked("could not be reached: connection failed")
 
 
 def test_one_search_without_an_answer_is_tried_again_at_the_end(web: FakeWeb, tmp_path: Path) -> None:
@@ -275,7 +285,7 @@ def test_one_search_without_an_answer_is_tried_again_at_the_end(web: FakeWeb, tm
 def test_statuses_of_searches(web: FakeWeb, tmp_path: Path, status: int, final: bool) -> None:
     web.routes["api.openverse.org/v1/images/"] = lambda call: call.answer("slow down", status, Retry_After="7200")
     _, given_up, said = crawl(web, tmp_path, Openverse("t0ken"), 4, how=options(web, blocked=3))
-    assert given_up == Blocked(f"HTTP {status} (slow down)", final=final)
+    assert given_up == Blocked(f"answered: HTTP {status} (slow down)", final=final)
     assert len(said.warnings) == sum("openverse" in line for line in web.asked) == (1 if final else 3)
 
 

@@ -86,10 +86,10 @@ def test_an_outcome_that_may_pass_is_not_the_last_word(tmp_path: Path) -> None:
 
 def test_a_search_without_an_answer(tmp_path: Path) -> None:
     with CrawlFolder(tmp_path, PLAN) as folder:
-        folder.add_problem(7, "google", "a page that needs JavaScript")
+        folder.add_problem(7, "google", "sent a page that needs JavaScript")
     with CrawlFolder(tmp_path, PLAN) as folder:
         assert not folder.is_searched(7)
-        assert folder.problems == {7: "a page that needs JavaScript"}
+        assert folder.problems == {7: "google sent a page that needs JavaScript"}
         folder.add_search(7, "google", [])
         assert folder.is_searched(7)  # nothing was found: that is an answer
         assert folder.problems == {}

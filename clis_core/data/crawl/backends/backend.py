@@ -55,7 +55,7 @@ class Blocked:
     """A search that was not answered.
 
     Attributes:
-        what: what came instead of results.
+        what: what the place did instead; goes on behind its name: "sent a page that needs JavaScript".
         final: whether it is no use to ask for anything else either.
     """
 
@@ -103,14 +103,14 @@ def without_results(page: Fetched, offset: int, nothing: Iterable[str]) -> Page 
     """
     text, address = page.text.lower(), page.address
     if "/sorry/" in address or "unusual traffic" in text or "captcha" in text:
-        return Blocked("a page that asks whether a person searches (captcha)")
+        return Blocked("sent a page that asks whether a person searches (captcha)")
     if "://consent." in address or "consent.google." in text or "before you continue" in text:
-        return Blocked("a page that asks for consent to cookies")
+        return Blocked("sent a page that asks for consent to cookies")
     if offset or any(words in text for words in nothing):
         return Page((), None)
     if "/enablejs" in text or "enable javascript" in text or "javascript is disabled" in text:
-        return Blocked("a page that needs JavaScript")
-    return Blocked("a page without anything that is known")
+        return Blocked("sent a page that needs JavaScript")
+    return Blocked("sent a page without anything that is known")
 
 
 def json_object(page: Fetched) -> dict[str, Any] | Blocked:
@@ -119,7 +119,7 @@ def json_object(page: Fetched) -> dict[str, Any] | Blocked:
         value = json.loads(page.body)
     except (ValueError, RecursionError):
         value = None
-    return value if isinstance(value, dict) else Blocked("something that is no JSON object")
+    return value if isinstance(value, dict) else Blocked("sent something that is no JSON object")
 
 
 def text_of(value: Any) -> str | None:

@@ -80,11 +80,11 @@ class Flickr:
             return answer
         if answer.get("stat") != "ok":
             what = text_of(answer.get("message")) or "no reason"
-            return Blocked(f"an error: {what}", final=answer.get("code") != _UNAVAILABLE)
+            return Blocked(f"sent an error: {what}", final=answer.get("code") != _UNAVAILABLE)
         photos = answer.get("photos")
         results = photos.get("photo") if isinstance(photos, dict) else None
         if not isinstance(photos, dict) or not isinstance(results, list):
-            return Blocked("an answer without photos")
+            return Blocked("sent an answer without photos")
         hits = tuple(hit for result in results if (hit := _hit(result)) is not None)
         pages = photos.get("pages")
         more = results and isinstance(pages, int) and offset // PAGE + 1 < pages and offset + PAGE < DEEPEST

@@ -58,7 +58,7 @@ class Openverse:
             return answer
         results = answer.get("results")
         if not isinstance(results, list):
-            return Blocked("an answer without results")
+            return Blocked("sent an answer without results")
         hits = tuple(hit for result in results if (hit := _hit(result)) is not None)
         pages = answer.get("page_count")
         more = results and isinstance(pages, int) and offset // PAGE + 1 < pages and offset + PAGE < DEEPEST
