@@ -116,6 +116,23 @@ def draw_coco(folder: Path, *, train: int = 12, val: int = 6, size: int = 96, cl
     return folder
 
 
+def draw_pictures(folder: Path, *, classes: int = 6, each: int = 6, size: int = 64, seed: int = 0) -> Path:
+    """Write pictures with a class label alone: a folder for each class, one object in each picture.
+
+    Returns:
+        the folder.
+    """
+    rng = np.random.default_rng((seed, 1))
+    for category in range(classes):
+        for k in range(each):
+            pixels = _background(rng, *_sides(rng, size))
+            side = int(rng.uniform(0.4, 0.8) * min(pixels.shape[:2]))
+            x, y = (int(rng.integers(0, pixels.shape[axis] - side)) for axis in (1, 0))
+            _paint(rng, pixels, category, (x, y), side)
+            _save(pixels, folder / name(category) / f"{k:03d}.jpg")
+    return folder
+
+
 def name(category: int) -> str:
     """Name of a class by its number from 0: each has its own shape or its own colour."""
     return f"{COLOURS[category % len(COLOURS)]}_{SHAPES[category % len(SHAPES)]}"
