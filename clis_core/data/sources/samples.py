@@ -11,7 +11,7 @@ import msgspec
 
 from clis_core.data.sources.byte_stream import PlainBytes, byte_stream
 from clis_core.data.sources.names import PICTURES, printable, split_path
-from clis_core.data.sources.tar_members import damage_told
+from clis_core.data.sources.tar_members import GET_AGAIN, damage_told
 from clis_core.data.sources.tar_walk import Entry, EntryKind, TarWalk
 from clis_core.errors import DataError
 
@@ -101,7 +101,7 @@ def opened_shard(path: Path) -> Iterator[Shard]:
                 f"Shard {path} is compressed.", hint="Unpack it, such as with gunzip, bunzip2 or unxz: tars are read."
             )
         walk = TarWalk(stream)
-        with damage_told(path, walk, "Get it again, under the same name."):
+        with damage_told(path, walk, GET_AGAIN):
             yield Shard(stream, walk)
 
 

@@ -16,8 +16,11 @@ from clis_core.data.sources.tar_walk import DamagedTarError, Entry, EntryKind, T
 from clis_core.errors import DataError
 
 
+GET_AGAIN = "Get it again, under the same name; a broken download goes on with wget -c or curl -C -."
+
+
 @contextlib.contextmanager
-def opened_tar(path: Path, *, hint: str = "Get it again, under the same name.") -> Iterator[TarWalk]:
+def opened_tar(path: Path, *, hint: str = GET_AGAIN) -> Iterator[TarWalk]:
     """Open a tar, compressed or not, at its first entry.
 
     Args:
