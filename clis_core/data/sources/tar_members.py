@@ -15,7 +15,6 @@ from clis_core.data.sources.names import is_hidden, printable, split_path
 from clis_core.data.sources.tar_walk import DamagedTarError, Entry, EntryKind, TarWalk
 from clis_core.errors import DataError
 
-
 GET_AGAIN = "Get it again, under the same name; a broken download goes on with wget -c or curl -C -."
 
 
