@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,10 +32,15 @@ def gen_regions(
         Path | None,
         typer.Option("--from-file", metavar="FILE", help="Take regions from a list: key and box, relative."),
     ] = None,
+    short_side: Annotated[
+        int | None,
+        typer.Option("--short-side", metavar="PX", min=32, max=8192, help="The detector's picture size; else its own."),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", "-b", metavar="N", min=1, help="Pictures at a time.")] = 8,
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=0, help="Processes that decode.")] = 1,
     preview: Annotated[
-        int, typer.Option("--preview", metavar="N", min=0, help="Draw N pictures with their regions on a sheet.")
+        int,
+        typer.Option("--preview", metavar="N", min=0, max=1000, help="Draw N pictures with their regions on a sheet."),
     ] = 0,
     device: options.Device = None,
     dry_run: options.DryRun = False,
@@ -48,6 +54,10 @@ def gen_regions(
 
         clis gen-regions --detector baseline-small --preview 64
 
+    Pictures are resized as the detector resizes images; a smaller size is faster:
+
+        clis gen-regions --detector runs/base --short-side 400 shards
+
     Without a detector:
 
         clis gen-regions shards --rule full-image -o shards-whole
@@ -58,12 +68,17 @@ def gen_regions(
     """
     from clis_core.config.workspace import find_workspace
 
+    if from_file is not None and rule != "rank-first":
+        raise typer.BadParameter("--from-file takes regions as they are: no --rule beside it")
+    by_detector = from_file is None and rule not in ("full-image", "centre")
+    if not by_detector and (detector is not None or short_side is not None):
+        raise typer.BadParameter("these regions need no detector: no --detector and no --short-side")
     workspace = find_workspace(Path.cwd())
     folder = shards or (workspace.shards if workspace else None)
     if folder is None:
         raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
     target = out or folder.with_name(f"{folder.name}-regions")
-    file = _checkpoint(detector) if from_file is None and rule not in ("full-image", "centre") else None
+    file = _checkpoint(detector) if by_detector else None
     if dry_run:
         for path in (folder, file, from_file):
             if path is not None:
@@ -73,9 +88,11 @@ def gen_regions(
     from clis_core.jobs.gen_regions import RegionOptions
     from clis_core.jobs.gen_regions import gen_regions as job
 
-    how = RegionOptions(rule, from_file, batch, workers, device or "", preview)
+    how = RegionOptions(rule, from_file, short_side, batch, workers, device or "", preview)
     with console.reporter() as report:
         result = job(file, folder, target, how, reporter=report)
+    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes have the same result
+        return
     if as_json:
         console.print_json(
             {

@@ -36,7 +36,7 @@ class Paste(Frozen):
     train_box: bool = True
     """Whether the pasted box is a ground truth for proposals, boxes, objectness and class (the figure shows so)."""
     drop_covered: float = Field(default=1.0, gt=0, le=1)
-    """Drop ground truths of which patches cover more than this part; 1 keeps all."""
+    """Drop ground truths of which a patch covers more than this part; 1 keeps all."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Paste:

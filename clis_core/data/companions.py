@@ -17,10 +17,10 @@ from torch import Tensor
 from clis_core.batch import Companions, Mosaic, Patch
 from clis_core.categories import Categories
 from clis_core.config.pictures import PicturesConfig
-from clis_core.data.decode import decode
 from clis_core.data.mosaic import compose, covered, draw_picture
-from clis_core.data.paste import make_patch, pick
+from clis_core.data.paste import cut_patch, draw_patch, pick
 from clis_core.data.regions import Regions, open_regions
+from clis_core.data.shards.pixels import decode_picture
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.sampling import PictureSampler
 from clis_core.errors import DataError
@@ -108,9 +108,14 @@ class MosaicPart:
 
 @dataclass
 class PatchPart:
-    """What belongs to a patch beside its pixels; see `Patch`."""
+    """What belongs to a patch beside its pixels; see `Patch`. Arrays, since each tensor would be shared memory."""
 
-    patch: Patch
+    top: int
+    left: int
+    opacity: float
+    box: NDArray[np.float32]
+    label: int
+    source: int
 
 
 class CompanionLoader:
@@ -148,34 +153,30 @@ class CompanionLoader:
         labels = self._pictures.labels[chosen]
         counts = self._pictures.images[labels - 1].tolist()
         picked = pick(self._seed, position, counts, config.t, config.paste.pick)
+        patches = {i: draw_patch(self._seed, int(places[i]), size, config.paste) for i in picked}
         kept: dict[int, tuple[Tensor, NDArray[np.float32]]] = {}
         for first in range(0, s, CELLS):
             tensors, drawn = [], []
             for source in range(first, first + CELLS):
                 number = int(self._pictures.numbers[chosen[source]])
                 region = self._pictures.regions.box(number)
-                pixels, full = self._decode(number, whole=source in picked)
-                if source in picked:
+                full = self._pictures.shards.size(number)
+                how = draw_picture(self._seed, int(places[source]), full, region, config)
+                needed = min(how.size)
+                if source in patches:
+                    needed = max(needed, patches[source].needed(full, region))
+                pixels = decode_picture(self._pictures.shards, number, needed)
+                if source in patches:
                     kept[source] = (pixels, region)
                 tensors.append(pixels)
-                drawn.append(draw_picture(self._seed, int(places[source]), full, region, config))
+                drawn.append(how)
             canvas, boxes = compose(tensors, drawn, config.mosaic)
             yield canvas, MosaicPart(boxes, labels[first : first + CELLS].astype(np.int64))
         for source in picked:
             pixels, region = kept.pop(source)
-            patch = make_patch(
-                self._seed, int(places[source]), pixels, region, int(labels[source]), source, size, config.paste
-            )
-            yield _channels_last(patch.pixels), PatchPart(patch._replace(pixels=patch.pixels[:, :0, :0]))
-
-    def _decode(self, number: int, *, whole: bool) -> tuple[Tensor, tuple[int, int]]:
-        """The pixels, in full size if an instance is to be cut out of them, and the (height, width) of the picture."""
-        shards = self._pictures.shards
-        height, width = shards.size(number)
-        needed = max(1, round(self._config.mosaic / 2 * min(height, width) / max(height, width)))
-        data = shards.data(number)
-        name = f"{shards.folder}: {shards.key(number)}" if not data else f"{shards.folder}, picture {number}"
-        return decode(data, name, at_least=None if whole else needed), (height, width)
+            patch = cut_patch(patches[source], pixels, region, int(labels[source]), source, size)
+            rest = PatchPart(patch.top, patch.left, patch.opacity, patch.box.numpy(), patch.label, patch.source)
+            yield _channels_last(patch.pixels), rest
 
 
 def assemble(parts: Sequence[tuple[Tensor, MosaicPart | PatchPart]]) -> Companions:
@@ -185,7 +186,8 @@ def assemble(parts: Sequence[tuple[Tensor, MosaicPart | PatchPart]]) -> Companio
         if isinstance(part, MosaicPart):
             companions.mosaics.append(Mosaic(pixels, torch.from_numpy(part.regions), torch.from_numpy(part.labels)))
         else:
-            companions.patches.append(part.patch._replace(pixels=pixels))
+            box = torch.from_numpy(part.box)
+            companions.patches.append(Patch(pixels, part.top, part.left, part.opacity, box, part.label, part.source))
     return companions
 
 

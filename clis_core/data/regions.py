@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,40 +70,48 @@ class ConstantRegions:
 class RegionFiles:
     """The regions in a folder; a copy for another process is the folder's name.
 
+    The boxes are held in memory, 20 MB for ImageNet's 1.24 million pictures, which forked workers share: a memory map
+    would keep a descriptor for each of what may be more shards than a process may open files.
+
     Args:
         folder: of `gen_regions`.
         shards: the folder of the shards that they are of.
+        manifest: of the shards.
+
+    Attributes:
+        about: what regions.json says.
+        boxes: xyxy of each picture's region, relative to the picture (0..1), float32 ``[N, 4]``.
 
     Raises:
         DataError: they are not finished, damaged, or of other shards.
     """
 
     def __init__(self, folder: Path, shards: Path, manifest: Manifest) -> None:
-        self._made_of = (folder, shards, manifest)
+        self._folder, self._shards, self._manifest = folder.absolute(), shards, manifest
         self.about = read_about(folder)
         _check_shards(self.about, folder, shards, manifest)
-        self._parts = [read_part(folder / name_of(shard.name), shard.samples) for shard in manifest.shards]
-        self._ends = np.cumsum([shard.samples for shard in manifest.shards])
+        self.boxes = np.concatenate([np.empty((0, 4), np.float32), *(part["box"] for part in self._parts())])
+        self.boxes.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RegionFiles, self._made_of
+        return RegionFiles, (self._folder, self._shards, self._manifest)
 
-    def entry(self, number: int) -> Any:
-        """The `REGION` entry of a picture."""
-        part = int(np.searchsorted(self._ends, number, side="right"))
-        return self._parts[part][number - (self._ends[part - 1] if part else 0)]
+    def entries(self) -> NDArray[Any]:
+        """The `REGION` entries of all pictures, read anew."""
+        return np.concatenate([np.empty(0, REGION), *self._parts()])
 
     def box(self, number: int) -> NDArray[np.float32]:
         """See `Regions`."""
-        found: NDArray[np.float32] = self.entry(number)["box"]
+        found: NDArray[np.float32] = self.boxes[number]
         return found
 
     def fingerprint(self) -> str:
         """See `Regions`."""
-        digest = hashlib.sha256()
-        for part in self._parts:
-            digest.update(np.ascontiguousarray(part["box"]).tobytes())
-        return digest.hexdigest()
+        return hashlib.sha256(self.boxes.tobytes()).hexdigest()
+
+    def _parts(self) -> Iterator[NDArray[Any]]:
+        for shard in self._manifest.shards:
+            yield read_part(self._folder / name_of(shard.name), shard.samples)
 
 
 def open_regions(which: str | None, shards: Shards) -> Regions:
@@ -145,23 +153,25 @@ def write_part(path: Path, entries: NDArray[Any]) -> None:
 
 
 def read_part(path: Path, samples: int) -> NDArray[Any]:
-    """The regions of a shard, memory-mapped.
+    """The `REGION` entries of a shard, or of a part of it.
 
     Raises:
         DataError: the file is missing, damaged, or of another number of samples.
     """
     try:
-        entries = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        entries = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.", hint=_anew(path)) from None
+    except (ValueError, EOFError, MemoryError, OverflowError) as error:
         raise _damaged(path, str(error)) from None
-    if entries.dtype != REGION or entries.shape != (samples,):
-        raise _damaged(path, f"it holds {entries.shape} of {entries.dtype}, not {samples} regions")
+    if not isinstance(entries, np.ndarray) or entries.dtype != REGION or entries.shape != (samples,):
+        raise _damaged(path, f"it does not hold {samples} regions")
     boxes = entries["box"]
     if not (np.isfinite(boxes).all() and (boxes >= 0).all() and (boxes <= 1).all()):
         raise _damaged(path, "a box reaches out of its picture")
     if not (boxes[:, 2:] > boxes[:, :2]).all():
         raise _damaged(path, "a box has no area")
-    return entries  # type: ignore[no-any-return]
+    return entries
 
 
 def write_about(folder: Path, manifest: Manifest, about: Mapping[str, Any]) -> None:
@@ -191,7 +201,7 @@ def read_about(folder: Path) -> dict[str, Any]:
             f"{path} cannot be read: {error.strerror or error}.",
             hint="The same clis gen-regions command goes on where it was stopped.",
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(path, str(error)) from None
     if number != FORMAT or not isinstance(shards, dict):
         raise DataError(f"{path}: regions of another format than {FORMAT}.", hint="pip install --upgrade clis")
@@ -212,4 +222,8 @@ def _check_shards(about: Mapping[str, Any], folder: Path, shards: Path, manifest
 
 
 def _damaged(path: Path, what: str) -> DataError:
-    return DataError(f"{path} is damaged: {what}.", hint="Remove it and run clis gen-regions again.")
+    return DataError(f"{path} is damaged: {what}.", hint=_anew(path))
+
+
+def _anew(path: Path) -> str:
+    return f"Remove {path.parent} and make the regions again: clis gen-regions --detector RUN SHARDS -o {path.parent}"

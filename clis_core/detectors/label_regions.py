@@ -1,6 +1,6 @@
 """Pictures whose class is known go in; the region of each where that class is most likely comes out.
 
-N pictures, R regions of a picture, C classes. Boxes are xyxy in pixels.
+N pictures, R regions of all of them, L of the picture that has most, C classes. Boxes are xyxy in pixels.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from clis_core.batch import ImageBatch, RawImage, fit_size
-from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
+from clis_core.batch import RawImage, fit_size
+from clis_core.detectors.boxcoding import ROI_WEIGHTS, decode
 from clis_core.detectors.faster_rcnn import FasterRCNN
 
 Rule = Literal["rank-first", "max-score", "max-size"]
 
 FIRST = 32
-"""Regions whose objectness is looked at first."""
+"""Regions of a picture whose objectness is looked at first."""
 SMALLEST = 2.0
 """A box with a shorter side, in pixels of the resized picture, shows nothing."""
 
@@ -28,12 +29,28 @@ class LabelRegion(NamedTuple):
     Attributes:
         box: float32 ``[4]``, relative to the picture, 0..1; None where there is nothing sensible.
         score: of the picture's class in that region, 0..1.
-        rank: of that class among all classes there, 1 is the best.
+        rank: of that class among all classes there, 1 is the best; 0 where there is no region.
     """
 
     box: Tensor | None
     score: float
     rank: int
+
+
+class _Scored(NamedTuple):
+    """Regions of N pictures, each of which has one or more.
+
+    Attributes:
+        boxes: ``[R, 4]``, xyxy in pixels of the resized picture.
+        pooled: their features ``[R, channels, P, P]``.
+        probabilities: of each class, ``[R, C]``.
+        counts: N numbers of regions, whose sum is R.
+    """
+
+    boxes: Tensor
+    pooled: Tensor
+    probabilities: Tensor
+    counts: list[int]
 
 
 @torch.no_grad()
@@ -58,87 +75,99 @@ def label_regions(
     rpn = detector.config.rpn
     output = detector.rpn(batch.pixels, features)
     proposals = detector.rpn.propose(output, batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou)
-    pooled = detector.pool_regions(features, proposals)
-    probabilities = detector.head.class_loss.scores(detector.head.fc_cls(detector.head.cls_2fc(pooled)))  # [R, C]
-    counts = [len(p) for p in proposals]
-    parts = zip(proposals, torch.split(pooled, counts), torch.split(probabilities, counts), labels, strict=True)
-    return [
-        _best(detector, boxes, of_image, scores, label, batch, number, rule)
-        for number, (boxes, of_image, scores, label) in enumerate(parts)
-    ]
+    found = [LabelRegion(None, 0.0, 0)] * len(images)
+    some = [i for i, boxes in enumerate(proposals) if len(boxes)]
+    if some:
+        pooled = detector.pool_regions(features, proposals)
+        probabilities = detector.head.class_loss.scores(detector.head.fc_cls(detector.head.cls_2fc(pooled)))
+        scored = _Scored(torch.cat(proposals), pooled, probabilities, [len(proposals[i]) for i in some])
+        sizes = [batch.sizes[i] for i in some]
+        for i, region in zip(some, _choose(detector, scored, sizes, [labels[i] for i in some], rule), strict=True):
+            found[i] = region
+    return found
 
 
-def _best(
-    detector: FasterRCNN,
-    proposals: Tensor,
-    pooled: Tensor,
-    probabilities: Tensor,
-    label: int,
-    batch: ImageBatch,
-    number: int,
-    rule: Rule,
-) -> LabelRegion:
-    """The region of one picture."""
-    if not len(proposals):
-        return LabelRegion(None, 0.0, 0)
+def _choose(
+    detector: FasterRCNN, scored: _Scored, sizes: list[tuple[int, int]], labels: list[int], rule: Rule
+) -> list[LabelRegion]:
+    """The regions of N pictures, each of which has some; one pass through the localisation side for all of them."""
+    head, boxes, device = detector.head, scored.boxes, scored.boxes.device
+    label = torch.tensor(labels, device=device)  # [N]
+    picture = torch.repeat_interleave(torch.tensor(scored.counts, device=device))  # [R]
+    own = scored.probabilities.gather(1, (label - 1)[picture][:, None])[:, 0]  # [R]
     kind = label
     match rule:
         case "rank-first":
-            region, score = _argmax(detector, pooled, probabilities[:, label - 1])
+            best = _argmax(detector, scored, own)  # [N], into R
         case "max-score":
-            best, kinds = probabilities.max(dim=1)
-            region, _ = _argmax(detector, pooled, best)
-            kind = int(kinds[region]) + 1
-            score = _score(detector, pooled, probabilities[:, label - 1], region)
+            values, kinds = scored.probabilities.max(dim=1)
+            best = _argmax(detector, scored, values)
+            kind = kinds[best] + 1
         case "max-size":
-            sides = proposals[:, 2:] - proposals[:, :2]
-            region = int(sides.prod(dim=1).argmax())
-            score = _score(detector, pooled, probabilities[:, label - 1], region)
-    box = proposals[region]
+            areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+            best = _first(scored) + _padded(areas, scored).argmax(dim=1)
+    embedded = _localise(detector, scored.pooled[best])  # [N, D]
+    score = own[best]
+    if head.fc_obj is not None:
+        score = score * head.fc_obj(embedded)[:, 0].float().sigmoid()
+    rank = 1 + (scored.probabilities[best] > own[best, None]).sum(dim=1)
+    box = boxes[best]
     if rule != "max-size":
-        offsets = detector.head.offsets(_localise(detector, pooled[region : region + 1]), _one(kind, pooled)).float()
-        box = decode(offsets, box[None], ROI_WEIGHTS)[0]
-    box = clip(box[None], batch.sizes[number])[0]
-    rank = 1 + int((probabilities[region] > probabilities[region, label - 1]).sum())
-    if float((box[2:] - box[:2]).min()) < SMALLEST:
-        return LabelRegion(None, score, rank)
-    height, width = batch.sizes[number]
-    relative = box / torch.tensor([width, height, width, height], dtype=box.dtype, device=box.device)
-    return LabelRegion(relative.clamp(0, 1).cpu(), score, rank)
+        box = decode(head.offsets(embedded, kind).float(), box, ROI_WEIGHTS)
+    frame = torch.tensor([(w, h, w, h) for h, w in sizes], dtype=box.dtype, device=device)  # [N, 4]
+    box = torch.minimum(box.clamp(min=0), frame)
+    # Written so that a box that is not finite shows nothing as well.
+    sensible = ((box[:, 2:] - box[:, :2]) >= SMALLEST).all(dim=1)
+    relative = (box / frame).clamp(0, 1).cpu()
+    rows = zip(relative, sensible.tolist(), score.tolist(), rank.tolist(), strict=True)
+    return [LabelRegion(one if shows else None, value, place) for one, shows, value, place in rows]
 
 
-def _argmax(detector: FasterRCNN, pooled: Tensor, scores: Tensor) -> tuple[int, float]:
-    """The best region by score times objectness, and that product.
+def _argmax(detector: FasterRCNN, scored: _Scored, values: Tensor) -> Tensor:
+    """The region of each picture with the highest value times objectness: int64 ``[N]``, into R.
 
     Objectness is at most 1, so that regions below the best product found so far need not be looked at.
+
+    Args:
+        detector: gives the objectness.
+        scored: the regions.
+        values: ``[R]``, 0 or more.
     """
-    head = detector.head
+    head, first = detector.head, _first(scored)
+    by_picture = _padded(values, scored)  # [N, L]
     if head.fc_obj is None:
-        region = int(scores.argmax())
-        return region, float(scores[region])
-    order = scores.argsort(descending=True)
-    count = min(FIRST, len(order))
-    while True:
-        chosen = order[:count]
-        products = scores[chosen] * head.fc_obj(_localise(detector, pooled[chosen]))[:, 0].float().sigmoid()
-        best = int(products.argmax())
-        if count == len(order) or products[best] >= scores[order[count]]:
-            return int(chosen[best]), float(products[best])
-        count = min(4 * count, len(order))
+        return first + by_picture.argmax(dim=1)
+    values, order = by_picture.sort(dim=1, descending=True)
+    best = values.new_full((len(values),), -1.0)
+    region = first.clone()
+    rows = torch.arange(len(values), device=values.device)  # pictures that are not settled
+    start, stop = 0, FIRST
+    while len(rows):
+        columns = order[rows, start:stop]  # [n, k]
+        # Where a picture has fewer regions, its first one stands in; its value there is -1.
+        chosen = first[rows, None] + torch.where(values[rows, start:stop] >= 0, columns, 0)
+        objectness = head.fc_obj(_localise(detector, scored.pooled[chosen.flatten()])).float().sigmoid()
+        product, place = (values[rows, start:stop] * objectness.view(columns.shape)).max(dim=1)
+        better = product > best[rows]
+        best[rows[better]] = product[better]
+        region[rows[better]] = chosen[better, place[better]]
+        rows = rows[best[rows] < values[rows, stop]] if stop < values.shape[1] else rows[:0]
+        start, stop = stop, min(4 * stop, values.shape[1])
+    return region
 
 
-def _score(detector: FasterRCNN, pooled: Tensor, scores: Tensor, region: int) -> float:
-    score = float(scores[region])
-    if detector.head.fc_obj is not None:
-        score *= float(detector.head.fc_obj(_localise(detector, pooled[region : region + 1]))[0, 0].float().sigmoid())
-    return score
+def _first(scored: _Scored) -> Tensor:
+    """The first region of each picture, int64 ``[N]``."""
+    counts = torch.tensor(scored.counts, device=scored.boxes.device)
+    return counts.cumsum(0) - counts
+
+
+def _padded(values: Tensor, scored: _Scored) -> Tensor:
+    """Values of regions ``[R]`` by picture, ``[N, L]``; -1 behind a picture's last."""
+    return pad_sequence(list(torch.split(values, scored.counts)), batch_first=True, padding_value=-1.0)
 
 
 def _localise(detector: FasterRCNN, pooled: Tensor) -> Tensor:
     """The localisation side's ``[R, D]``."""
     branch = detector.head.loc_2fc or detector.head.cls_2fc
     return branch(pooled)  # type: ignore[no-any-return]
-
-
-def _one(label: int, like: Tensor) -> Tensor:
-    return torch.tensor([label], device=like.device)
