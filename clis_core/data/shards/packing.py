@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clis_core.data.shards.hashed_file import HashedFile
 from clis_core.data.shards.manifest import INDEX, ShardFile
 from clis_core.data.shards.members import BLOCK, end_of
 from clis_core.data.shards.open_files import OpenFile, read_at
@@ -71,11 +72,11 @@ def _check_there(path: Path, shard: ShardFile, folder: Path) -> None:
 def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:
     """Copy samples of a part in the order of their rows; makes the tar and its index."""
     index, sizes = _index(rows)
-    digest, size = hashlib.sha256(), int(sizes.sum())
+    size = int(sizes.sum())
     source = OpenFile(part, os.O_RDONLY)
     if hasattr(os, "posix_fadvise"):  # the reads below are in random order, which disks dislike
         os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, HashedFile(temporary) as file:
         for start, many in zip(rows["start"].tolist(), sizes.tolist(), strict=True):
             data = read_at(source, many, start)
             if len(data) < many:
@@ -83,11 +84,10 @@ def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:
                     f"{part} is shorter than it was when it was written.",
                     hint=f"To begin anew: rm -r {shlex.quote(str(part.parent))}",
                 )
-            digest.update(data)
             file.write(data)
-        digest.update(end_of(size))
         file.write(end_of(size))
-    shard = ShardFile(path.name, len(rows), size + len(end_of(size)), digest.hexdigest(), "")
+        sha256 = file.finish()
+    shard = ShardFile(path.name, len(rows), size + len(end_of(size)), sha256, "")
     with replacing(path.with_name(shard.index_name)) as temporary:
         with temporary.open("wb") as file:
             np.save(file, index, allow_pickle=False)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clis_core.data.shards.early_sync import ENOUGH, EarlySync
 from clis_core.data.shards.members import json_bytes
 from clis_core.data.shards.open_files import OpenFiles
 from clis_core.errors import DataError
@@ -72,7 +73,8 @@ class Staging:
         self._rows = bytearray()  # since the last checkpoint, as the lines of refused members
         self._lines = bytearray()
         self._saved = {"rows": 0, "refused.jsonl": 0}
-        self._dirty: set[int] = set()
+        self._dirty: dict[int, int] = {}  # bytes by part that may not be on disk
+        self._early = EarlySync()
         self.sizes = [0] * buckets
         self.cursor: Any = None
         self.complete = False
@@ -121,7 +123,9 @@ class Staging:
                 done += os.write(file.descriptor, rest[done:])
         self.sizes[bucket] += size
         self.unsaved += size
-        self._dirty.add(bucket)
+        self._dirty[bucket] = self._dirty.get(bucket, 0) + size
+        if self._dirty[bucket] >= ENOUGH and self._early.begin(lambda: os.fsync(file.descriptor)):
+            self._dirty[bucket] = 0
         return start
 
     def note(self, row: bytes) -> None:
@@ -140,6 +144,7 @@ class Staging:
 
     def checkpoint(self, cursor: Any, *, complete: bool = False) -> None:
         """Make everything so far last, together with where the source stands."""
+        self._early.wait()
         with ThreadPoolExecutor(_SYNCING) as pool:
             list(pool.map(self._sync, sorted(self._dirty)))
         self._append("rows", self._rows)
@@ -159,6 +164,7 @@ class Staging:
 
     def close(self) -> None:
         """Close the parts."""
+        self._early.close()
         self._parts.close()
 
     def _sync(self, bucket: int) -> None:
