@@ -190,7 +190,7 @@ def _by_pillow(data: bytes, name: str, exif: bool, at_least: int | None) -> tupl
             image.draft(None, (at_least, at_least))
         try:
             image.load()
-            turn = _orientation(image) if exif else 1
+            turn = orientation_of(image) if exif else 1
             plain = _eight_bits(image)
             pixels = np.array(plain.transpose(_TURNS[turn]) if turn in _TURNS else plain)  # [h, w, 3]
         except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
@@ -203,7 +203,7 @@ def _by_pillow(data: bytes, name: str, exif: bool, at_least: int | None) -> tupl
     return torch.from_numpy(pixels).permute(2, 0, 1), full
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """How the camera was held, 1 to 8; 1 where EXIF is missing or damaged, as in many web pictures."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))

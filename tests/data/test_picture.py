@@ -8,10 +8,13 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from clis_core.data.decode import decode
+from clis_core.data.decode import MAX_PIXELS, decode, header_of
 from clis_core.data.picture import MAX_BYTES, RefusedPictureError, check_picture
+from clis_core.errors import DataError
 
 RNG = np.random.default_rng(3)
 PIXELS = np.kron(RNG.integers(0, 256, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)  # 48 x 64
@@ -156,6 +159,76 @@ def test_a_jpeg_that_passes_is_one_that_training_can_read() -> None:
         except RefusedPictureError:
             continue
         assert decode(found.data, "x").shape == (3, 48, 64)
+
+
+JPEGS = [
+    JPEG,
+    encoded(picture("L"), "JPEG"),
+    encoded(picture(), "JPEG", optimize=True, subsampling=0),
+    encoded(picture(), "JPEG", restart_marker_blocks=3),
+    encoded(picture(), "JPEG", progressive=True),
+    encoded(picture(), "JPEG", exif=exif(6)),
+]
+DAMAGE = st.tuples(
+    st.sampled_from(["set", "cut", "insert", "drop"]),
+    st.floats(0, 1),
+    st.sampled_from([b"\xff", b"\x00", b"\xff\xd9", b"\xff\xd0", b"\xff\xda", b"\xff\xc4", b"\xff\xd8", b"\x7f\x01"]),
+)
+
+
+def damaged(data: bytes, damages: list[tuple[str, float, bytes]]) -> bytes:
+    for kind, where, what in damages:
+        at = 2 + int(where * (len(data) - 2))
+        if kind == "set":
+            data = data[:at] + what + data[at + len(what) :]
+        elif kind == "insert":
+            data = data[:at] + what + data[at:]
+        elif kind == "drop":
+            data = data[:at] + data[at + 5 :]
+        else:
+            data = data[:at] + what
+    return data
+
+
+@given(st.sampled_from(JPEGS), st.lists(DAMAGE, min_size=1, max_size=4))
+def test_a_jpeg_is_judged_as_if_all_of_it_were_decoded(data: bytes, damages: list[tuple[str, float, bytes]]) -> None:
+    """`check_picture` leaves out what cannot fail; here every byte goes through the decoder."""
+    data = damaged(data, damages)
+    try:
+        header = header_of(data, "x")
+    except DataError:
+        return
+    if header.kind != "JPEG" or not header.plain or header.height * header.width > MAX_PIXELS // 100:
+        return
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            image.draft("L", (1, 1))
+            image.load()
+        readable = True
+    except Exception:
+        readable = False
+    try:
+        check_picture(data, "x")
+        accepted = True
+    except RefusedPictureError as error:
+        accepted = error.reason not in ("cut short", "damaged")
+    assert accepted == readable
+
+
+def test_a_damaged_exif_leaves_the_picture_as_it_is() -> None:
+    block = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04oops\0\0"
+    data = JPEG[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + JPEG[2:]
+    assert check_picture(data, "x").data == data
+
+
+def test_large_pictures_of_every_kind_are_called_so() -> None:
+    tiff = bytearray(encoded(picture(), "TIFF"))
+    for tag in (0x0100, 0x0101):  # width and height, as long integers
+        at = tiff.index(struct.pack("<H", tag), 8)
+        tiff[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 30_000)
+    for data in (bomb(30_000), bytes(tiff)):
+        with pytest.raises(RefusedPictureError, match="more than 89478485 pixels"):
+            check_picture(data, "x")
 
 
 def test_the_real_class_tars(tinylvis) -> None:
