@@ -280,7 +280,8 @@ def test_packing_that_was_stopped_goes_on(
             run(tmp_path / "web")
     web.asked.clear()
     urls.write_text("category,url\ncup,http://p.test/9\n")  # the choice has been made: this changes nothing
-    assert run(tmp_path / "web").counts == whole.counts
+    manifest = run(tmp_path / "web")
+    assert (manifest.counts, manifest.refused) == (whole.counts, {})  # nothing was packed twice
     assert web.asked == []
     assert {k: v[1] for k, v in samples(tmp_path / "web").items()} == {
         k: v[1] for k, v in samples(tmp_path / "whole").items()

@@ -17,7 +17,7 @@ from clis_core.data.crawl.selection import Choice, kept_pictures
 from clis_core.data.picture import RefusedPictureError, check_picture
 from clis_core.data.shards.builder import Sample, ShardBuilder
 from clis_core.data.shards.manifest import Manifest
-from clis_core.errors import DataError
+from clis_core.errors import DataError, Interrupted
 from clis_core.report import Reporter
 
 BYTES_A_SHARD = 1_000_000_000
@@ -41,11 +41,12 @@ def pack(
         categories: the classes of the shards.
         asked: ids of those that were searched for.
         seed: of the order of the samples.
-        check: is called after each picture; what it raises ends the packing.
+        check: is called after each picture; raises Interrupted to end the packing.
         reporter: gets progress.
 
     Raises:
         DataError: the crawl's folder is damaged, or the disk is full.
+        Interrupted: by ``check``; what was packed is kept.
     """
     names = {category.id: category.name for category in categories}
     known = hashlib.sha256()
@@ -64,7 +65,11 @@ def pack(
             _add(builder, choice, names[choice.record.category])
             builder.passed(number)
             reporter.progress("samples", number, total)
-            check()
+            try:
+                check()
+            except Interrupted:
+                builder.checkpoint(number)
+                raise
         return builder.finish(
             unmatched=_unmatched(categories, asked, folder, builder.counts),
             made={"clis": __version__, **plan},

@@ -18,11 +18,12 @@ from clis_core.data.crawl.backends.flickr import Flickr
 from clis_core.data.crawl.backends.google import Google
 from clis_core.data.crawl.backends.openverse import Openverse
 from clis_core.data.crawl.engine import PictureCrawler
+from clis_core.data.crawl.fetch import StoppedError
 from clis_core.data.crawl.folder import CrawlFolder
 from clis_core.data.crawl.queries import Query
 from clis_core.data.crawl.record import KEPT, Record
 from clis_core.data.crawl.search import AddressList
-from clis_core.data.crawl.shared import CrawlOptions
+from clis_core.data.crawl.shared import CrawlOptions, Shared
 from clis_core.errors import DataError
 from clis_core.report import SilentReporter
 from tests.data.crawl.test_backends import SHELL, google_script, openverse_result
@@ -165,6 +166,14 @@ def test_an_address_is_fetched_once_for_all_categories_and_runs(web: FakeWeb, tm
     assert web.asked == []
 
 
+def test_an_address_is_fetched_once_one_after_the_other(web: FakeWeb, tmp_path: Path) -> None:
+    web.routes["p.test/a.jpg"] = jpeg(1)
+    place = AddressList({c: [Hit("http://p.test/a.jpg", title=f"title {c}")] for c in (1, 2, 3)})
+    records, _, _ = crawl(web, tmp_path, place, 3, how=replace(options(web), threads=1))
+    assert [(r.outcome, r.title) for r in records.values()] == [(KEPT, f"title {c}") for c in (1, 2, 3)]
+    assert web.count("p.test/a.jpg") == 1
+
+
 def test_failures_that_may_pass_are_tried_again_by_the_next_run(web: FakeWeb, tmp_path: Path) -> None:
     web.routes["p.test/a.jpg"] = lambda call: call.answer(b"", 503)
     web.routes["p.test/b.jpg"] = b"no picture"
@@ -279,6 +288,35 @@ def test_one_search_without_an_answer_is_tried_again_at_the_end(web: FakeWeb, tm
     assert given_up is None
     assert {category for category, _ in records} == {1, 2, 3}
     assert said.warnings == ["No answer for 'thing_2': openverse sent an answer without results."]
+
+
+def test_searches_that_fail_now_and_then_are_no_reason_to_give_up(web: FakeWeb, tmp_path: Path) -> None:
+    openverse_pages(web, pages=1)
+    good = web.routes["api.openverse.org/v1/images/"]
+
+    def answer(call: Call) -> None:
+        call.answer("{}") if int(call.query["q"][-1]) % 2 else good(call)  # type: ignore[operator]
+
+    web.routes["api.openverse.org/v1/images/"] = answer
+    records, _, said = crawl(web, tmp_path, Openverse(), 6, how=options(web, blocked=3))
+    assert {category for category, _ in records} == {2, 4, 6}
+    assert len(said.warnings) == 6  # 1, 3, 5, and at the end once more
+
+
+def test_a_place_that_shows_the_same_page_again_and_again(web: FakeWeb, tmp_path: Path) -> None:
+    body = json.dumps({"page_count": 12, "results": [openverse_result(url="https://p.test/1")]})
+    web.routes["api.openverse.org/v1/images/"] = body.encode()
+    records, _, _ = crawl(web, tmp_path, Openverse())
+    assert len(records) == 1
+    assert web.count("api.openverse.org/v1/images/") == 2
+
+
+def test_categories_that_a_list_leaves_out_can_be_searched_for(web: FakeWeb, tmp_path: Path) -> None:
+    web.routes["own.test/1"] = jpeg(1)
+    crawl(web, tmp_path, listed("http://own.test/1"), 2)
+    openverse_pages(web, pages=1)
+    records, _, _ = crawl(web, tmp_path, Openverse(), 2)
+    assert {category: r.backend for (category, _), r in records.items()} == {1: "urls", 2: "openverse"}
 
 
 @pytest.mark.parametrize(("status", "final"), [(429, False), (403, False), (401, True)])
@@ -403,6 +441,31 @@ def test_requests_say_who_sends_them_and_keep_nothing(
     assert all(headers["User-Agent"].endswith("; me@example.org)") for headers in seen)
     assert not any({"Cookie", "Referer", "Authorization"} & headers.keys() for headers in seen)
     assert len(seen) == 2
+
+
+def test_cookies_are_not_kept(web: FakeWeb, tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    def answer(call: Call) -> None:
+        seen.append(call.headers["Cookie"])
+        call.answer(jpeg(1), Set_Cookie="id=1; Path=/")
+
+    web.routes["p.test"] = answer
+    place = listed(*(f"http://127.0.0.1:{web.port}/p.test/{n}" for n in range(2)))
+    how = CrawlOptions(limits=FAST, threads=1, allow_private=True)
+    records, _, _ = crawl(web, tmp_path, place, how=how)
+    assert [r.outcome for r in records.values()] == [KEPT, KEPT]
+    assert set(seen) == {None}
+
+
+def test_the_first_error_is_the_one_that_is_told(tmp_path: Path) -> None:
+    with CrawlFolder(tmp_path, {}) as folder:
+        shared = Shared(folder, CrawlOptions(), "urls", repeat=True)
+        first = ValueError("first")
+        for error in (first, ValueError("second"), StoppedError()):
+            shared.fail(error)
+    assert shared.failure is first
+    assert shared.stop.is_set()
 
 
 def test_icrawler_leaves_the_logs_alone(web: FakeWeb, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

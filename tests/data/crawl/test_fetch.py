@@ -215,6 +215,16 @@ def test_what_is_too_large_is_not_read_to_its_end(web: FakeWeb, claims: bool) ->
     assert sent < 64 << 20
 
 
+def test_a_length_that_is_too_large_is_believed(web: FakeWeb) -> None:
+    def claim(call: Call) -> None:
+        call.http.close_connection = True
+        call.start(Content_Length=str(1 << 40))
+        web.over.wait(5)
+
+    web.routes[PLACE] = claim
+    assert refused(web).reason == "larger than the limit"
+
+
 def test_compression_is_not_asked_for_and_has_a_limit(web: FakeWeb) -> None:
     asked: list[str | None] = []
 
@@ -225,7 +235,7 @@ def test_compression_is_not_asked_for_and_has_a_limit(web: FakeWeb) -> None:
     web.routes[PLACE] = packed
     limits = replace(FAST, most_bytes=1 << 20)
     assert len(fetcher(web, limits).picture(f"{PICTURE}?n={1 << 20}").body) == 1 << 20
-    assert refused(web, f"{PICTURE}?n={1 << 28}", limits).reason == "larger than the limit"
+    assert refused(web, f"{PICTURE}?n={1 << 24}", limits).reason == "larger than the limit"
     assert asked == ["identity", "identity"]
 
 
@@ -279,6 +289,22 @@ def test_robots_txt_that_cannot_be_read(web: FakeWeb, status: int, allowed: bool
         assert web.count(PLACE) == 0
 
 
+def test_robots_txt_of_a_host_that_hangs_up(web: FakeWeb) -> None:
+    def hang_up(call: Call) -> None:
+        call.http.close_connection = True
+
+    web.routes |= {"pictures.test/robots.txt": hang_up, PLACE: b"picture"}
+    error = refused(web)
+    assert (error.reason, error.passing) == ("connection failed", True)
+    assert web.count(PLACE) == 0
+
+
+def test_robots_txt_that_leads_nowhere_forbids_nothing(web: FakeWeb) -> None:
+    web.routes["pictures.test/robots.txt"] = lambda call: call.answer(b"", 302, Location="/robots.txt")
+    web.routes[PLACE] = b"picture"
+    assert fetcher(web).picture(PICTURE).body == b"picture"
+
+
 def test_a_page_of_results_needs_neither(web: FakeWeb) -> None:
     """A search is the user's own decision; see the docs."""
     web.routes["other.test/robots.txt"] = b"User-agent: *\nDisallow: /"
@@ -297,6 +323,18 @@ def test_a_stop_ends_waiting(web: FakeWeb) -> None:
     with pytest.raises(StoppedError):
         fetcher(web, stop=stop).picture(PICTURE)
     assert web.count(PLACE) == 1
+
+
+def test_a_stop_ends_a_body(web: FakeWeb) -> None:
+    stop = threading.Event()
+
+    def begin(call: Call) -> None:
+        call.start(Content_Length="1000")
+        stop.set()
+
+    web.routes[PLACE] = drip(web, begin)
+    with pytest.raises(StoppedError):
+        fetcher(web, replace(FAST, attempts=1), stop).picture(PICTURE)
 
 
 def test_turns_keep_requests_to_one_host_apart() -> None:

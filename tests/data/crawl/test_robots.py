@@ -23,6 +23,8 @@ from clis_core.data.crawl.robots import RobotRules, opt_out
         ("User-agent: clis\nDisallow: /a\n\nUser-agent: x\nAllow: /\n\nUser-agent: clis\nDisallow: /b", "/b", False),
         ("User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b/c", True),  # the longest one decides
         ("User-agent: *\nAllow: /a\nDisallow: /a", "/a", True),  # of equals, allow
+        ("User-agent: *\nDisallow: /a\nAllow: /a", "/a", True),
+        ("User-agent: *\nDisallow: /\n\nUser-agent: clis\nDisallow:", "/a", True),  # our own rules, though none
         ("User-agent: *\nDisallow: /*.gif$", "/x/y.gif", False),
         ("User-agent: *\nDisallow: /*.gif$", "/x/y.gif?size=2", True),
         ("User-agent: *\nDisallow: /a*b*c", "/a--b--c--", False),
