@@ -56,7 +56,13 @@ CATEGORIES = Categories(
 
 
 def painted_shards(
-    folder: Path, count: int = 24, *, categories: Categories = CATEGORIES, shards: int = 3, regions: bool = True
+    folder: Path,
+    count: int = 24,
+    *,
+    categories: Categories = CATEGORIES,
+    shards: int = 3,
+    sides: tuple[int, int] = (60, 140),
+    regions: bool = True,
 ) -> Shards:
     """Shards of pictures whose region has the colour of the class, and the regions beside them."""
     random = np.random.default_rng(0)
@@ -64,7 +70,7 @@ def painted_shards(
     with ShardBuilder(folder, categories, {"command": "test"}, shards=shards) as builder:
         for k in range(count):
             category = categories[k % len(categories)]
-            size = (int(random.integers(60, 140)), int(random.integers(60, 140)))
+            size = (int(random.integers(*sides)), int(random.integers(*sides)))
             box = boxes[f"n{category.id:08d}_{k}"] = random_box(random, size)
             out = io.BytesIO()
             picture = painted(size, box.tolist(), PAINTS[k % len(categories)])

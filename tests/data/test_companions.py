@@ -19,7 +19,9 @@ from clis_core.config.pictures import PicturesConfig
 from clis_core.data.companions import CompanionLoader, PictureSet, add_patches, assemble, open_pictures
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
+from clis_core.data.paste import cut_patch, draw_patch
 from clis_core.data.shards.reader import Shards
+from clis_core.data.shards.sampling import PictureSampler
 from clis_core.errors import DataError
 from tests.data.painted import CATEGORIES, PAINTS, find, painted_shards, write_regions
 
@@ -89,6 +91,29 @@ def equal(a: Companions, b: Companions) -> bool:
     return len(values(a)) == len(values(b)) and all(
         torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in zip(values(a), values(b), strict=True)
     )
+
+
+def test_each_picture_is_scaled_and_placed_on_its_own(shards: Shards) -> None:
+    loader = CompanionLoader(pictures(shards, regions="full-image"), config(shards.folder, scale=(0.3, 1.0)), 0)
+    found = assemble(list(loader.load(0, IMAGE)))
+    regions = torch.cat([m.regions for m in found.mosaics])
+    longest = (regions[:, 2:] - regions[:, :2]).amax(dim=1)
+    assert len(longest.unique()) == len(longest) == 8
+    assert longest.max() - longest.min() > 10
+
+
+def test_pasted_pictures_are_decoded_as_large_as_the_patch_needs(tmp_path: Path) -> None:
+    shards = painted_shards(tmp_path / "large", 4, shards=1, sides=(700, 800))
+    paste = {"side": (0.5, 0.5), "margin": (1.0, 1.0), "flip": 0.0}
+    settings = config(shards.folder, s=4, t=4, paste=paste)
+    found = assemble(list(CompanionLoader(pictures(shards), settings, 0).load(0, (1200, 1200)))).patches
+    chosen = PictureSampler(pictures(shards).labels, 0, "uniform")(np.arange(4)).tolist()
+    for patch in found:
+        number = chosen[patch.source]
+        drawn = draw_patch(0, patch.source, (1200, 1200), settings.paste)
+        region = pictures(shards).regions.box(number)
+        whole = cut_patch(drawn, shards.image(number), region, patch.label, patch.source, (1200, 1200))
+        assert torch.equal(patch.pixels, whole.pixels)  # of 600 pixels: half the size would not do
 
 
 @pytest.mark.parametrize(("s", "t"), [(0, 0), (4, 0), (4, 4), (16, 1)])

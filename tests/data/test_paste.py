@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clis_core.batch import Patch
 from clis_core.config.pictures import Paste
 from clis_core.data.mosaic import resize_uint8
-from clis_core.data.paste import cut_patch, draw_patch, pick
+from clis_core.data.paste import DrawnPatch, cut_patch, draw_patch, pick
 from tests.data.painted import PAINTS, find, painted, random_box
 
 IMAGE = (240, 320)
@@ -82,6 +82,15 @@ def test_margin_size_and_opacity_are_drawn_from_their_ranges() -> None:
     assert min(float(p.box[2] - p.box[0]) for p in patches) < 0.22 * root
     corners = np.array([(p.top, p.left) for p in patches])
     assert (np.ptp(corners, axis=0) > np.array(IMAGE) * 0.5).all()  # they lie everywhere
+
+
+def test_a_patch_reaches_every_edge() -> None:
+    picture, whole = painted((30, 50), (0, 0, 1, 1), PAINTS[0]), np.array([0, 0, 1, 1], np.float32)
+    for part, place in (((0.0, 0.0), (0, 0)), ((0.9999, 0.0), (240 - 30, 0)), ((0.0, 0.9999), (0, 320 - 50))):
+        patch = cut_patch(DrawnPatch(1.0, 50.0, False, part, 0.6), picture, whole, 1, 0, IMAGE)
+        assert patch.pixels.shape == (3, 30, 50)
+        assert (patch.top, patch.left) == place
+        assert patch.box.tolist() == [place[1], place[0], place[1] + 50, place[0] + 30]
 
 
 def test_opaque_patches_cover_and_small_ones_are_made_larger() -> None:

@@ -60,6 +60,15 @@ def test_round_trip(shards: Shards, tmp_path: Path) -> None:
         found.boxes[0] = 0
 
 
+def test_a_copy_for_another_process_needs_no_working_folder(
+    shards: Shards, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(opened(Path(folder.name), shards))
+    monkeypatch.chdir("/")
+    assert len(pickle.loads(sent).boxes) == len(shards)
+
+
 def test_parts_keep_every_field(tmp_path: Path) -> None:
     entries = np.zeros(3, REGION)
     entries["box"] = [[0, 0, 1, 1], [0.25, 0.5, 0.75, 1], [0, 0, 0.125, 0.5]]
@@ -143,9 +152,14 @@ def test_damage_is_told(shards: Shards, folder: Path, damage: Damage, said: str)
 
 
 def test_pickles_are_not_read(shards: Shards, folder: Path) -> None:
-    np.save(folder / PART, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (folder / "was here",)
+
+    np.save(folder / PART, np.array([Evil()], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="is damaged"):
         open_regions(str(folder), shards)
+    assert not (folder / "was here").exists()
 
 
 def test_regions_of_other_shards_are_refused(shards: Shards, folder: Path, tmp_path: Path) -> None:
