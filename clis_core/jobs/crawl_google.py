@@ -104,22 +104,13 @@ def crawl_google(
                 _check_stop(stop, out)
 
             if not is_chosen(folder):
-                if not isinstance(place, AddressList) and place.warning:
-                    reporter.warn(place.warning)
+                _introduce(place, queries, reporter)
                 crawler = PictureCrawler(folder, place, options)
                 given_up = crawler.run(queries, stopped=lambda: stop.name, reporter=reporter)
                 check()
                 _check_answers(folder, queries, place, given_up, out, partial=partial)
                 choose(folder, asked, validation, check=check, reporter=reporter)
-            return pack(
-                out,
-                folder,
-                categories,
-                asked,
-                seed=seed,
-                check=check,
-                reporter=reporter,
-            )
+            return pack(out, folder, categories, asked, seed=seed, check=check, reporter=reporter)
 
 
 def _place(
@@ -130,6 +121,17 @@ def _place(
     if backend == "urls":
         raise DataError("The backend urls needs a file of addresses.", hint="Name one: --urls FILE")
     return open_backend(backend, key_file)
+
+
+def _introduce(place: Backend | AddressList, queries: Sequence[Query], reporter: Reporter) -> None:
+    """Say what the user must know of the place that is searched."""
+    if not isinstance(place, AddressList):
+        if place.warning:
+            reporter.warn(place.warning)
+        return
+    without = sum(query.category.id not in place.hits for query in queries)
+    if without:
+        reporter.info(f"The list has no address for {without} of {len(queries)} categories.")
 
 
 def _validation_images(data: DataConfig | None) -> list[Path]:

@@ -153,10 +153,13 @@ def test_from_addresses_to_shards(web: FakeWeb, tmp_path: Path, categories: Path
 def test_a_finished_crawl_has_nothing_to_do(web: FakeWeb, tmp_path: Path, categories: Path) -> None:
     web.routes["p.test/1"] = jpeg(1)
     urls = write_urls(tmp_path, {"cup": ["http://p.test/1"]})
-    first = crawl_google(tmp_path / "web", lvis=categories, urls=urls, options=how(web), reporter=SilentReporter())
+    said = Said()
+    first = crawl_google(tmp_path / "web", lvis=categories, urls=urls, options=how(web), reporter=said)
+    assert said.texts == ["The list has no address for 3 of 4 categories."]
     web.asked.clear()
     said = Said()
-    assert crawl_google(tmp_path / "web", lvis=categories, urls=urls, options=how(web), reporter=said) == first
+    again = crawl_google(tmp_path / "web", lvis=categories, urls=urls, options=how(web), reporter=said)
+    assert again == first
     assert (web.asked, len(said.texts)) == ([], 1)
     assert "nothing to do" in said.texts[0]
 
