@@ -15,16 +15,20 @@ SHOWN = 20
 """Problems on the screen; --json has all."""
 WORDS = {"r": "rare", "c": "common", "f": "frequent"}
 
-Folder = Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder of shards; the workspace's if left out.")]
+Folder = Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of shards; the workspace's if left out.")]
 
 
 def _folder(given: Path | None) -> Path:
     from clis_core.config.workspace import find_workspace
+    from clis_core.errors import ConfigError
 
     workspace = find_workspace(Path.cwd())
     folder = given or (workspace.shards if workspace else None)
     if folder is None:
-        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+        raise ConfigError(
+            "Nothing says where the shards are: no folder, and no shards in a clis.toml here or above.",
+            hint="Name the folder: clis shards info shards",
+        )
     return folder
 
 
@@ -58,10 +62,16 @@ def verify(
         console.note(f"{path}: {found.samples} samples, all as the manifest says.")
 
 
-def info(folder: Folder = None, as_json: options.Json = False) -> None:
+def info(
+    folder: Folder = None,
+    counts: Annotated[bool, typer.Option("--counts", help="Tell the pictures of each category as well.")] = False,
+    as_json: options.Json = False,
+) -> None:
     """Tell what a folder of shards holds, against rare, common and frequent categories.
 
     clis shards info shards
+
+    clis shards info shards --counts
     """
     from clis_core.jobs.shards import shards_info
 
@@ -70,8 +80,9 @@ def info(folder: Folder = None, as_json: options.Json = False) -> None:
     if as_json:
         console.print_json(found.to_record())
         return
+    files = "1 shard" if found.shards == 1 else f"{found.shards} shards"
     console.print_table(
-        f"{path}: {found.samples} pictures in {found.shards} shards, {found.size / 1e6:.0f} MB",
+        f"{path}: {found.samples} pictures in {files}, {found.size / 1e6:.0f} MB",
         ("group", "categories", "with pictures", "pictures"),
         [
             (WORDS[group], str(of.categories), str(of.with_pictures), str(of.pictures))
@@ -79,6 +90,12 @@ def info(folder: Folder = None, as_json: options.Json = False) -> None:
         ]
         + [("all", str(len(found.counts)), str(sum(n > 0 for _, n in found.counts)), str(found.samples))],
     )
+    if counts:
+        console.print_table(
+            "",
+            ("category", "group", "pictures"),
+            [(category.name, WORDS.get(category.group or "", ""), str(count)) for category, count in found.counts],
+        )
     if found.without:
         console.note(f"{len(found.without)} categories have no picture:")
         for category, why in found.without:

@@ -15,7 +15,6 @@ from clis_core.categories import Category
 from clis_core.data.map_file import Entry, read_map
 from clis_core.data.taxonomy import Concept, wnid_of
 from clis_core.errors import DataError
-from clis_core.files import write_text
 
 _SHOWN = 10  # labels in a message
 _ALIKE = 0.75  # difflib's ratio from which a name is suggested
@@ -131,8 +130,8 @@ def rows(match: NameMatch, concepts: Iterable[Concept]) -> list[tuple[str, str, 
     ]
 
 
-def write_matching(path: Path, match: NameMatch, concepts: Iterable[Concept]) -> None:
-    """Write a match as json: lists ``matched``, ``ambiguous`` and ``unmatched``, each entry with its ``label``."""
+def matching_json(match: NameMatch, concepts: Iterable[Concept]) -> str:
+    """A match as json: lists ``matched``, ``ambiguous`` and ``unmatched``, each entry with its ``label``."""
     near = _near(match.unmatched, concepts)
     content = {
         "matched": [
@@ -147,7 +146,7 @@ def write_matching(path: Path, match: NameMatch, concepts: Iterable[Concept]) ->
             {"label": label, "reason": reason, "did_you_mean": near[label]} for label, reason in match.unmatched.items()
         ],
     }
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 _Level = tuple[str, Callable[[str], str], Mapping[str, list[Category]]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,20 @@ from typing import Any
 
 from clis_core.categories import Categories
 from clis_core.data.layout import find_dataset
-from clis_core.data.matching import check, match_names, rows
+from clis_core.data.matching import check, match_names, matching_json, rows
 from clis_core.data.shards.manifest import Manifest
 from clis_core.data.sources.member import Source
 from clis_core.data.sources.open import open_sources
 from clis_core.data.taxonomy import concepts
 from clis_core.errors import DataError
-from clis_core.jobs.build_pictures import BuildOptions, Selection, build
+from clis_core.jobs.build_options import BuildOptions, Selection, source_facts
+from clis_core.jobs.build_pictures import build
 from clis_core.report import Reporter
+
+MATCHING = "matching.json"
+"""Beside the shards: which label of the source is which category."""
+
+_OFTEN = 1000  # members between two reports
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ def plan_images(
     label_from: str | None = None,
     class_list: Path | None = None,
     root: Path | None = None,
+    reporter: Reporter | None = None,
 ) -> ImagesPlan:
     """Match a source's labels with the categories of a data set by their names.
 
@@ -54,19 +62,19 @@ def plan_images(
         label_from: where WebDataset shards have their labels.
         class_list: the classes behind their numbers, one a line.
         root: folder that relative paths of a list start from; None takes the list's own.
+        reporter: gets progress where all of a source has to be read for its labels.
 
     Raises:
+        ConfigError: an argument is none of its choices.
         DataError: a source is none, a label fits several categories, or nothing matches.
     """
-    source = open_sources(sources, label_from=label_from, class_list=class_list, root=root)
-    json = data if data.is_file() else find_dataset(data).train
-    if json is None:
-        raise DataError(f"{data} has no training json.", hint="Name the json: --data TRAIN_JSON")
+    json = _training_json(data)
     vocabulary = concepts(json)
+    source = open_sources(sources, label_from=label_from, class_list=class_list, root=root)
     labels = source.labels()
-    match = match_names(labels if labels is not None else _read_labels(source), vocabulary, map_file)
+    match = match_names(labels if labels is not None else _read_labels(source, reporter), vocabulary, map_file)
     check(match, vocabulary)
-    found_rows = rows(match, vocabulary)
+    text = matching_json(match, vocabulary)
     covered = {found.category.id for found in match.matched.values()}
     names = {concept.category.id: concept.category.name for concept in vocabulary}
     selection = Selection(
@@ -75,16 +83,17 @@ def plan_images(
         prefix_of={label: found.category.name for label, found in match.matched.items()},
         unmatched={id_: f"the source has no label {name!r}" for id_, name in names.items() if id_ not in covered},
         facts={label: {"label": label} for label in match.matched},
+        files={MATCHING: text},
     )
     facts = {
         "command": "build-images",
-        "source": [str(path.absolute()) for path in sources],
+        **source_facts(sources, source, (map_file, class_list)),
         "data": str(json.absolute()),
-        "matching": [list(row) for row in found_rows],
+        "matching": f"{len(match.matched)} labels ({hashlib.sha256(text.encode()).hexdigest()[:16]})",
         "label_from": label_from,
-        "class_list": str(class_list.absolute()) if class_list else None,
+        "root": str(root.absolute()) if root else None,
     }
-    return ImagesPlan(source, found_rows, selection, facts)
+    return ImagesPlan(source, rows(match, vocabulary), selection, facts)
 
 
 def build_images(plan: ImagesPlan, out: Path, options: BuildOptions, *, reporter: Reporter) -> Manifest:
@@ -92,12 +101,30 @@ def build_images(plan: ImagesPlan, out: Path, options: BuildOptions, *, reporter
     return build(plan.source, plan.selection, out, options, plan=plan.facts, reporter=reporter)
 
 
-def _read_labels(source: Source) -> list[str]:
+def _training_json(data: Path) -> Path:
+    if data.is_file():
+        return data
+    if not data.exists():
+        raise DataError(
+            f"--data {data} does not exist.", hint="Name a training json, or the folder of a data set that holds one."
+        )
+    found = find_dataset(data).train
+    if found is None:
+        raise DataError(f"{data} has no training json.", hint="Name the json: --data TRAIN_JSON")
+    return found
+
+
+def _read_labels(source: Source, reporter: Reporter | None) -> list[str]:
     """The labels of a source that tells them only member by member; no picture is read."""
-    seen: dict[str, None] = {}
+    seen: set[str] = set()
+    number = 0
 
     def look(label: str) -> bool:
-        seen[label] = None
+        nonlocal number
+        number += 1
+        seen.add(label)
+        if reporter is not None and number % _OFTEN == 0:
+            reporter.progress("labels read", number, None, {"different": len(seen)})
         return False
 
     for _ in source.members(look):

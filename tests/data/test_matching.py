@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from clis_core.categories import Category
 from clis_core.data import map_file
 from clis_core.data.map_file import read_map
-from clis_core.data.matching import Match, check, did_you_mean, match_names, rows, write_matching
+from clis_core.data.matching import Match, check, did_you_mean, match_names, matching_json, rows
 from clis_core.data.taxonomy import Concept, concepts
 from clis_core.errors import DataError
 
@@ -244,7 +244,7 @@ def test_any_bytes_are_a_map_or_an_error(
     assert hint
 
 
-def test_rows_and_file(tmp_path: Path) -> None:
+def test_rows_and_json() -> None:
     match = match_names(["n02391049", "club", "zebbra", "lorry"], WORLD)
     assert rows(match, WORLD) == [
         ("n02391049", "zebra (id 3)", "wnid"),
@@ -252,8 +252,7 @@ def test_rows_and_file(tmp_path: Path) -> None:
         ("zebbra", "", "no category has this name, synonym or synset (did you mean 'zebra'?)"),
         ("lorry", "", "no category has this name, synonym or synset"),
     ]
-    write_matching(tmp_path / "matching.json", match, WORLD)
-    assert json.loads((tmp_path / "matching.json").read_text(encoding="utf-8")) == {
+    assert json.loads(matching_json(match, WORLD)) == {
         "matched": [{"label": "n02391049", "category_id": 3, "category": "zebra", "how": "wnid"}],
         "ambiguous": [
             {

@@ -12,7 +12,7 @@ from clis_core.data.shards.staging import STAGING
 from clis_core.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LEFT = re.compile(r"\.(\d{5,}\.(tar|index\.npy)|manifest\.json|refused\.jsonl)\.[0-9a-f-]+\.tmp")
+_LEFT = re.compile(r"\.(\d{5,}\.(tar|index\.npy)|(manifest|matching)\.json|refused\.jsonl)\.[0-9a-f-]+\.tmp")
 _TAKEN = re.compile(r".*\.(tar|index\.npy)|refused\.jsonl")
 
 
