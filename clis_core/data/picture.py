@@ -125,10 +125,14 @@ def _too_large(max_pixels: int) -> str:
 
 def _gunzip(data: bytes) -> bytes:
     """The inside of gzip, to one byte past the limit."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, MAX_BYTES + 1)
+        inside = unpacker.decompress(data, MAX_BYTES + 1)
     except zlib.error as error:
         raise RefusedPictureError("damaged gzip", str(error)) from None
+    if not unpacker.eof and len(inside) <= MAX_BYTES:
+        raise RefusedPictureError("damaged gzip", "it is cut short")
+    return inside
 
 
 def _is_text(data: bytes) -> bool:

@@ -134,11 +134,12 @@ def bomb(side: int) -> bytes:
         (JPEG[:30], "no picture"),
         (encoded(picture(), "PNG")[:-40], "damaged"),
         (gzip.compress(JPEG)[:20] + b"\xff" * 40, "damaged gzip"),
+        (gzip.compress(JPEG)[:-30], "damaged gzip"),
         (bomb(30_000), "more than 89478485 pixels"),
         (encoded(picture().resize((4, 64)), "JPEG"), "a side below 16 pixels"),
     ],
     ids=["empty", "gzip of nothing", "html", "json", "gzip of html", "noise", "half a jpeg", "a jpeg's start",
-         "cut png", "damaged gzip", "bomb", "thin"],
+         "cut png", "damaged gzip", "cut gzip", "bomb", "thin"],
 )  # fmt: skip
 def test_what_is_refused_and_why(data: bytes, reason: str) -> None:
     with pytest.raises(RefusedPictureError) as caught:
