@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.groundtruth import GroundTruth
+from clis_core.evaluation.judged import COCO_CAP
 from clis_core.evaluation.metrics import Curves
 from clis_core.evaluation.rows import hotcoco_truth, result_rows
 
-CAPS = [1, 10, 100]
+CAPS = [1, 10, COCO_CAP]
 """Detections of a class in an image that count."""
 
 
-def by_pycocotools(truth: GroundTruth, detections: Detections) -> Curves:
-    """The authority."""
+def by_pycocotools(truth: GroundTruth, detections: Detections, *, capped: bool = True) -> Curves:
+    """The authority; without ``capped``, all detections count in the place of the last of the `CAPS`."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -43,21 +44,27 @@ def by_pycocotools(truth: GroundTruth, detections: Detections) -> Curves:
             dt.dataset = {**gt.dataset, "annotations": []}
             dt.createIndex()
         engine = COCOeval(gt, dt, "bbox")
+        engine.params.maxDets = caps = _caps(detections, capped)
         engine.evaluate()
         engine.accumulate()
     category_ids = [int(c) for c in engine.params.catIds]
-    return Curves(engine.eval["precision"], engine.eval["recall"], category_ids, CAPS)
+    return Curves(engine.eval["precision"], engine.eval["recall"], category_ids, caps)
 
 
-def by_hotcoco(truth: GroundTruth, detections: Detections) -> Curves:
+def by_hotcoco(truth: GroundTruth, detections: Detections, *, capped: bool = True) -> Curves:
     """The fast engine; bit-equal to `by_pycocotools`."""
     from hotcoco import COCOeval
 
     gt = hotcoco_truth(truth)
     engine: Any = COCOeval(gt, gt.load_res(_known_rows(truth, detections)), "bbox")
+    engine.params.max_dets = caps = _caps(detections, capped)
     engine.evaluate()
     engine.accumulate()
-    return Curves(engine.eval["precision"], engine.eval["recall"], list(engine.params.cat_ids), CAPS)
+    return Curves(engine.eval["precision"], engine.eval["recall"], list(engine.params.cat_ids), caps)
+
+
+def _caps(detections: Detections, capped: bool) -> list[int]:
+    return CAPS if capped else [*CAPS[:-1], max(len(detections), COCO_CAP)]
 
 
 def _known_rows(truth: GroundTruth, detections: Detections) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +73,22 @@ class Detections:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def xywh(self) -> NDArray[np.float64]:
-        """Boxes ``[K, 4]`` as COCO and LVIS write them: x, y, width, height."""
-        boxes = self.boxes.astype(np.float64)
-        sizes = boxes[:, 2:] - boxes[:, :2] if self.sizes is None else self.sizes
-        return np.concatenate([boxes[:, :2], sizes], axis=1)
+    def xywh(self, which: NDArray[Any] | slice = slice(None)) -> NDArray[np.float64]:
+        """Boxes ``[k, 4]`` as COCO and LVIS write them, x, y, width, height; of ``which``, all without it."""
+        boxes = self.boxes[which].astype(np.float64)
+        boxes[:, 2:] = boxes[:, 2:] - boxes[:, :2] if self.sizes is None else self.sizes[which]
+        return boxes
+
+    def only(self, which: NDArray[np.bool_]) -> Detections:
+        """Those that are marked in ``which``, bool ``[K]``, in their order."""
+        return replace(
+            self,
+            image_ids=self.image_ids[which],
+            category_ids=self.category_ids[which],
+            boxes=self.boxes[which],
+            scores=self.scores[which],
+            sizes=None if self.sizes is None else self.sizes[which],
+        )
 
     def save(self, path: Path, *, meta: Mapping[str, Any] | None = None) -> None:
         """Write a compact file: an uncompressed npz of the arrays, `FORMAT`, `VERSION` and ``meta``.

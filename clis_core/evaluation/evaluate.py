@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clis_core.categories import Group
 from clis_core.errors import ConfigError
 from clis_core.evaluation import coco, lvis
+from clis_core.evaluation.analysis import SCORE_CUT, Analysis
 from clis_core.evaluation.detections import Detections
+from clis_core.evaluation.fixed import PER_CLASS, pooled, short_classes, top_per_class
 from clis_core.evaluation.groundtruth import GroundTruth, read_ground_truth
+from clis_core.evaluation.judged import counted_detections
 from clis_core.evaluation.metrics import Curves, Engine, Metrics, Protocol, summarise
 from clis_core.evaluation.rows import check_detections
 
@@ -45,8 +51,66 @@ def evaluate(
     """
     truth, engine, groups, notes = prepare(gt, engine, groups)
     notes += check_detections(detections, truth)
-    values, per_class = summarise(_curves(engine, truth, detections, groups), groups)
+    counted = counted_detections(truth, detections)
+    values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
     return Metrics(values=values, per_class=per_class, engine=engine, protocol=truth.protocol, notes=notes)
+
+
+def evaluate_in_full(
+    gt: Path,
+    detections: Detections,
+    *,
+    engine: Engine | None = None,
+    groups: Mapping[int, Group] | None = None,
+    images: Mapping[int, int] | None = None,
+    every: Detections | None = None,
+    score_cut: float = SCORE_CUT,
+) -> Metrics:
+    """As `evaluate`, with the records of `clis_core.evaluation.analysis`, and AP_fixed and AP_pool if asked for.
+
+    Args:
+        gt: as in `evaluate`.
+        detections: as in `evaluate`.
+        engine: as in `evaluate`.
+        groups: as in `evaluate`.
+        images: training images by category id; None takes what the file says.
+        every: detections without a cap on an image, for AP_fixed and AP_pool; those of each class that are not among
+            its best 10,000 do not count.
+        score_cut: detections below it are neither mistakes nor in the calibration.
+
+    Raises:
+        ConfigError: as `evaluate`.
+        DataError: as `evaluate`.
+    """
+    truth, engine, groups, notes = prepare(gt, engine, groups)
+    notes += check_detections(detections, truth)
+    counted = counted_detections(truth, detections)
+    values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
+    if every is not None:
+        values |= _fixed(engine, truth, every, groups, notes)
+    known = truth.train_images if images is None else images
+    records = Analysis(truth, detections, counted, groups, known, score_cut).records(per_class)
+    if "calibration" not in records:
+        notes.append("Scores below 0 or above 1 are no probabilities: there is no calibration to tell of.")
+    return Metrics(values, per_class, engine, truth.protocol, notes, records)
+
+
+def _fixed(
+    engine: Engine, truth: GroundTruth, every: Detections, groups: Mapping[int, Group], notes: list[str]
+) -> dict[str, float | None]:
+    best = top_per_class(every, PER_CLASS)
+    if not best.all():
+        every = every.only(best)
+    short, fewest = short_classes(truth, every, PER_CLASS)
+    if short:
+        notes.append(
+            f"{short} of {len(truth.category_ids)} classes have fewer than {PER_CLASS:,} detections (the fewest: "
+            f"{fewest:,}), so AP_fixed and AP_pool are lower than with all that the detector could give."
+        )
+    counted = counted_detections(truth, every, capped=False)
+    values, _ = summarise(_curves(engine, truth, every, groups, counted, capped=False), groups)
+    fixed = {f"{name}_fixed": values[name] for name in ("AP", "APr", "APc", "APf")}
+    return fixed | pooled(truth, every, counted, groups)
 
 
 def prepare(
@@ -91,16 +155,24 @@ def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:
     return engine or able[0]
 
 
-def _curves(engine: Engine, truth: GroundTruth, detections: Detections, groups: Mapping[int, Group]) -> Curves:
+def _curves(
+    engine: Engine,
+    truth: GroundTruth,
+    detections: Detections,
+    groups: Mapping[int, Group],
+    counted: NDArray[np.bool_],
+    *,
+    capped: bool = True,
+) -> Curves:
     match (truth.protocol, engine):
         case ("lvis", "lvis"):
-            return lvis.by_lvis(truth, detections, groups)
+            return lvis.by_lvis(truth, detections, groups, capped=capped)
         case ("lvis", _):
-            return lvis.by_hotcoco(truth, detections)
+            return lvis.by_hotcoco(truth, detections, counted, capped=capped)
         case (_, "pycocotools"):
-            return coco.by_pycocotools(truth, detections)
+            return coco.by_pycocotools(truth, detections, capped=capped)
         case _:
-            return coco.by_hotcoco(truth, detections)
+            return coco.by_hotcoco(truth, detections, capped=capped)
 
 
 def _group_notes(truth: GroundTruth, groups: Mapping[int, Group]) -> list[str]:

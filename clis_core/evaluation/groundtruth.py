@@ -28,6 +28,7 @@ class _Category(msgspec.Struct, gc=False):
     id: CategoryId
     name: str = ""
     frequency: Group | None = None
+    image_count: Any = None
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -58,6 +59,7 @@ class GroundTruth:
         category_ids: int64 ``[C]``, rising.
         names: C class names.
         groups: ``r``, ``c`` or ``f`` by category id, where the file gives a ``frequency``.
+        train_images: training images by category id, where the file gives LVIS's ``image_count``.
         box_image_ids: int64 ``[M]``.
         box_category_ids: int64 ``[M]``.
         xywh: float64 ``[M, 4]``, x, y, width, height in pixels, exactly as in the file.
@@ -75,6 +77,7 @@ class GroundTruth:
     category_ids: NDArray[np.int64]
     names: list[str]
     groups: dict[int, Group]
+    train_images: dict[int, int]
     box_image_ids: NDArray[np.int64]
     box_category_ids: NDArray[np.int64]
     xywh: NDArray[np.float64]
@@ -136,6 +139,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
         category_ids=np.array([c.id for c in categories], dtype=np.int64),
         names=[c.name or f"category {c.id}" for c in categories],
         groups={c.id: c.frequency for c in categories if c.frequency is not None},
+        train_images={c.id: c.image_count for c in categories if isinstance(c.image_count, int)},
         box_image_ids=np.array([b.image_id for b in boxes], dtype=np.int64),
         box_category_ids=np.array([b.category_id for b in boxes], dtype=np.int64),
         xywh=xywh,

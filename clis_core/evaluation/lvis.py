@@ -21,12 +21,10 @@ from clis_core.categories import Group
 from clis_core.errors import DataError
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.groundtruth import GroundTruth
+from clis_core.evaluation.judged import LVIS_CAP
 from clis_core.evaluation.metrics import Curves
 from clis_core.evaluation.results_json import to_coco_json
-from clis_core.evaluation.rows import hotcoco_truth, result_rows, top_per_image
-
-CAP = 300
-"""Detections of an image that count, over all classes."""
+from clis_core.evaluation.rows import hotcoco_truth, result_rows
 
 
 def check_federated(truth: GroundTruth, groups: Mapping[int, Group]) -> None:
@@ -73,66 +71,51 @@ def check_marks(truth: GroundTruth) -> None:
             )
 
 
-def by_hotcoco(truth: GroundTruth, detections: Detections) -> Curves:
-    """The fast engine; equal to `by_lvis` to 1e-12 for all that `check_federated` and `check_marks` let through."""
+def by_hotcoco(
+    truth: GroundTruth, detections: Detections, counted: NDArray[np.bool_], *, capped: bool = True
+) -> Curves:
+    """The fast engine; equal to `by_lvis` to 1e-12 for all that `check_federated` and `check_marks` let through.
+
+    Args:
+        truth: what was read and checked.
+        detections: any.
+        counted: which of them count, by `counted_detections`.
+        capped: whether they were capped.
+    """
     from hotcoco import LVISeval, LVISResults
 
     gt = hotcoco_truth(truth, truth.areas > 0)  # lvis passes over boxes without area, hotcoco does not
-    dt = LVISResults(gt, result_rows(detections, _counted(truth, detections)), max_dets=-1)
+    dt = LVISResults(gt, result_rows(detections, counted), max_dets=-1)
     engine: Any = LVISeval(gt, dt, "bbox")
     engine.evaluate()
     engine.accumulate()
-    return Curves(engine.eval["precision"], engine.eval["recall"], list(engine.params.cat_ids), [CAP])
+    return Curves(
+        engine.eval["precision"], engine.eval["recall"], list(engine.params.cat_ids), [LVIS_CAP if capped else -1]
+    )
 
 
-def _counted(truth: GroundTruth, detections: Detections) -> NDArray[np.bool_]:
-    """Which detections count, bool ``[K]``; lvis drops boxes without area after the cap, not before."""
-    counted = top_per_image(detections.image_ids, detections.scores, CAP)
-    _, _, width, height = detections.xywh().T
-    counted &= width * height > 0
-    counted &= _judged(truth, detections)
-    return counted
-
-
-def _judged(truth: GroundTruth, detections: Detections) -> NDArray[np.bool_]:
-    """Which detections are of a class that is in their image, or is known not to be: bool ``[K]``.
-
-    Hotcoco would drop the others as well, with ten times the memory; they are most of a detector's best 300.
-    """
-    images, categories = np.sort(truth.image_ids), truth.category_ids
-
-    def pair(image_ids: NDArray[Any], category_ids: NDArray[Any]) -> NDArray[np.int64]:
-        place = np.searchsorted(categories, category_ids)
-        known = np.isin(category_ids, categories)
-        return np.where(known, np.searchsorted(images, image_ids) * len(categories) + place, -1)
-
-    absent = [category for ids in truth.negatives for category in ids or ()]
-    owner = np.repeat(truth.image_ids, [len(ids or ()) for ids in truth.negatives])
-    present = pair(truth.box_image_ids, truth.box_category_ids)
-    pairs = np.concatenate([present, pair(owner, np.array(absent, dtype=np.int64))])
-    return np.isin(pair(detections.image_ids, detections.category_ids), pairs[pairs >= 0])
-
-
-def by_lvis(truth: GroundTruth, detections: Detections, groups: Mapping[int, Group]) -> Curves:
+def by_lvis(truth: GroundTruth, detections: Detections, groups: Mapping[int, Group], *, capped: bool = True) -> Curves:
     """The authority: the package lvis as it is, which reads the annotation file itself.
 
     Args:
         truth: what was read and checked.
         detections: any.
         groups: by category id, of every class.
+        capped: whether an image's best 300 count, or all.
     """
     lvis = _import_lvis()
+    cap = LVIS_CAP if capped else -1
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results.json")
         to_coco_json(detections if len(detections) else _nothing(truth, detections), results)
         gt = lvis.LVIS(str(_readable(truth, groups, Path(folder))))
-        dt = lvis.LVISResults(gt, str(results), max_dets=CAP)
+        dt = lvis.LVISResults(gt, str(results), max_dets=cap)
     engine = lvis.LVISEval(gt, dt, "bbox")
     with numpy_with_float():
         engine.evaluate()
         engine.accumulate()
     precision, recall = engine.eval["precision"], engine.eval["recall"]  # [T, R, C, A], [T, C, A]
-    return Curves(precision[..., None], recall[..., None], list(engine.params.cat_ids), [CAP])
+    return Curves(precision[..., None], recall[..., None], list(engine.params.cat_ids), [cap])
 
 
 def _readable(truth: GroundTruth, groups: Mapping[int, Group], folder: Path) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,13 @@ class Metrics:
             Both protocols: AP, AP50, AP75, APs, APm, APl and APr, APc, APf (rare, common, frequent).
             LVIS: AR@300, ARs@300, ARm@300, ARl@300 (300 detections an image).
             COCO: AR@1, AR@10, AR@100, ARs@100, ARm@100, ARl@100 (detections of a class in an image).
+            Where asked for: AP_fixed, APr_fixed, ... and AP_pool, APr_pool, ... (`clis_core.evaluation.fixed`).
         per_class: AP in percent points by category id; None where the class has no objects.
         engine: what computed it.
         protocol: ``lvis`` (federated) or ``coco``.
         notes: what a reader of the numbers should know, such as boxes left out.
+        records: json-able, by the names of the files that `clis eval` makes of them: ``per_class``, ``mistakes``,
+            ``calibration`` (`clis_core.evaluation.analysis`). Empty where only metrics were asked for.
     """
 
     values: dict[str, float | None]
@@ -43,6 +46,7 @@ class Metrics:
     engine: Engine
     protocol: Protocol
     notes: list[str] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

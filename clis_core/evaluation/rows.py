@@ -70,7 +70,7 @@ def result_rows(detections: Detections, which: NDArray[np.bool_]) -> NDArray[np.
     """
     rows = np.empty((int(which.sum()), 7))
     rows[:, 0] = detections.image_ids[which]
-    rows[:, 1:5] = detections.xywh()[which]
+    rows[:, 1:5] = detections.xywh(which)
     rows[:, 5] = detections.scores[which]
     rows[:, 6] = detections.category_ids[which]
     return rows
