@@ -110,22 +110,20 @@ class Fetcher:
 
     def _follow(self, address: str, headers: Mapping[str, str], delay: float, *, check: bool) -> Fetched:
         """One attempt: the response at the end of the redirects, whatever its status."""
-        end = time.monotonic() + self._limits.seconds
         for _ in range(self._limits.redirects + 1):
             host = _host(address)
             if check and self._robots and not self._rules_of(address).allows(address):
                 raise FetchError("robots.txt forbids it", host)
-            fetched = self._once(address, headers, host, delay, end, check=check)
+            fetched = self._once(address, headers, host, delay, check=check)
             to = fetched.headers.get("location")
             if fetched.status not in _REDIRECTS or not to:
                 return fetched
             address = _joined(address, to[0])
         raise FetchError("too many redirects")
 
-    def _once(
-        self, address: str, headers: Mapping[str, str], host: str, delay: float, end: float, *, check: bool
-    ) -> Fetched:
+    def _once(self, address: str, headers: Mapping[str, str], host: str, delay: float, *, check: bool) -> Fetched:
         self._pause(self._turns.take(host, delay))
+        end = time.monotonic() + self._limits.seconds  # the wait for a turn is ours, not the host's
         # No compression: what a few bytes unpack to would have no limit in older versions of urllib3.
         sent = {"Accept-Encoding": "identity", **headers}
         with _own_words():

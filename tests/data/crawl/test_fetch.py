@@ -146,6 +146,13 @@ def test_a_body_that_drips_is_given_up(web: FakeWeb) -> None:
     assert (error.reason, error.passing) == ("too slow", True)
 
 
+def test_waiting_for_a_turn_is_not_the_hosts_slowness(web: FakeWeb) -> None:
+    web.routes[PLACE] = b"bytes"
+    patient = fetcher(web, replace(FAST, seconds=0.2, delay=0.3), robots=False)
+    for _ in range(3):
+        assert patient.picture(PICTURE).body == b"bytes"
+
+
 def test_headers_that_drip_are_given_up(web: FakeWeb) -> None:
     def begin(call: Call) -> None:
         call.http.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
