@@ -5,6 +5,8 @@ N images, R regions of the batch. Boxes are xyxy in pixels, of the resized image
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
@@ -15,7 +17,7 @@ from clis_core.detectors.backbones import STRIDES, build_backbone
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
 from clis_core.detectors.postprocess import select
 from clis_core.detectors.preprocess import Preprocess
-from clis_core.detectors.roi_heads import RegionHead
+from clis_core.detectors.roi_heads import Embedded, RegionHead
 from clis_core.detectors.roi_pool import RoiPool
 from clis_core.detectors.rpn import ProposalNetwork
 from clis_core.losses.build import build_class_loss
@@ -42,6 +44,20 @@ class Encoder(nn.Module):
         """``[N, 3, H, W]`` to one map ``[N, C, H / s, W / s]`` for each stride s of the pyramid."""
         maps = self.backbone(pixels)
         return list(self.pyramid({str(i): maps[i] for i in self.used}).values())
+
+
+class Scored(NamedTuple):
+    """Every region of N images with its scores, before anything is left out.
+
+    Attributes:
+        proposals: N tensors ``[R_i, 4]``, pixels of the resized image.
+        embedded: of the R regions of all images, one image after the other.
+        scores: ``[R, C]``.
+    """
+
+    proposals: list[Tensor]
+    embedded: Embedded
+    scores: Tensor
 
 
 class FasterRCNN(nn.Module):
@@ -82,22 +98,33 @@ class FasterRCNN(nn.Module):
         raw = [RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images]
         batch = self.preprocess(raw)
         found = self.detect(batch)
-        return [_unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
+        return [unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
 
-    def detect(self, batch: ImageBatch) -> list[Detection]:
-        """Detections in the frame of the resized images."""
+    def score(self, batch: ImageBatch) -> Scored:
+        """Proposals of a batch and the scores of every class there."""
         features = self.encoder(batch.pixels)
         rpn = self.config.rpn
         proposals = self.rpn.propose(
             self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou
         )
         embedded = self.head.embed(self.pool_regions(features, proposals))
-        scores = self.head.scores(embedded)  # [R, C]
-        counts = [len(p) for p in proposals]
+        return Scored(proposals, embedded, self.head.scores(embedded))
+
+    def detect(self, batch: ImageBatch) -> list[Detection]:
+        """Detections in the frame of the resized images."""
+        return self.select(self.score(batch), batch.sizes)
+
+    def select(self, scored: Scored, sizes: list[tuple[int, int]]) -> list[Detection]:
+        """The detections among scored regions of images of ``sizes``, in the frame of the resized images."""
+        counts = [len(p) for p in scored.proposals]
         post = self.config.postprocess
         detections = []
         for size, boxes, image_scores, loc in zip(
-            batch.sizes, proposals, torch.split(scores, counts), torch.split(embedded.loc, counts), strict=True
+            sizes,
+            scored.proposals,
+            torch.split(scored.scores, counts),
+            torch.split(scored.embedded.loc, counts),
+            strict=True,
         ):
 
             def boxes_of(
@@ -122,7 +149,8 @@ class FasterRCNN(nn.Module):
         return detections
 
 
-def _unscale(found: Detection, original: tuple[int, int], resized: tuple[int, int]) -> Detection:
+def unscale(found: Detection, original: tuple[int, int], resized: tuple[int, int]) -> Detection:
+    """Detections of a resized image in pixels of the original one; sizes are (height, width)."""
     ratio = (original[1] / resized[1], original[0] / resized[0])
     scale = torch.tensor([*ratio, *ratio], dtype=torch.float32, device=found.boxes.device)
     return found._replace(boxes=clip(found.boxes * scale, original))

@@ -90,8 +90,8 @@ class RegionHead(nn.Module):
         """
         if self.class_agnostic:
             return self.fc_reg(loc)[regions]  # type: ignore[no-any-return]
-        if len(regions) > FULL_FROM * len(loc):
-            full = self.fc_reg(loc).view(len(loc), -1, 4)  # [R, C, 4]
+        if regions.shape[0] > FULL_FROM * loc.shape[0]:
+            full = self.fc_reg(loc).view(loc.shape[0], -1, 4)  # [R, C, 4]
             return full[regions, labels - 1]  # type: ignore[no-any-return]
         return self.offsets(loc[regions], labels)
 

@@ -60,7 +60,7 @@ class RoiPool(nn.Module):
         )
         rois = torch.cat(boxes)
         if rois.device.type == "cpu":
-            return self._bags(features, rois, image)
+            return self.bags(features, rois, image)
         return self._kernel(features, rois, image)
 
     def _kernel(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class RoiPool(nn.Module):
             out = out.index_copy(0, index, pooled)
         return out
 
-    def _bags(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
+    def bags(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
         channels = features[0].shape[1]
         rows = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in features])
         rows = rows.to(rois.dtype)  # sums in full precision under autocast
