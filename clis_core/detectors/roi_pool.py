@@ -75,6 +75,7 @@ class RoiPool(nn.Module):
         return out
 
     def bags(self, features: list[Tensor], rois: Tensor, image: Tensor) -> Tensor:
+        """``[R, C, P, P]`` as weighted sums of pixels; ``image`` int64 ``[R]`` says which image a box is of."""
         channels = features[0].shape[1]
         rows = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in features])
         rows = rows.to(rois.dtype)  # sums in full precision under autocast
