@@ -34,8 +34,9 @@ IDS = {"n01440764": 3, "n02084071": 5, "n07747607": 9}
 
 
 def vocabulary(path: Path, categories: Sequence[dict[str, Any]] = CATEGORIES) -> Path:
-    """A training json of categories alone."""
-    content = {"images": [], "annotations": [], "categories": [{**c, "image_count": 7} for c in categories]}
+    """A training json of one image without boxes."""
+    image = {"id": 1, "file_name": "1.jpg", "height": 8, "width": 8}
+    content = {"images": [image], "annotations": [], "categories": [{**c, "image_count": 7} for c in categories]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
