@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,8 +12,15 @@ from clis_cli import console, options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clis_core.evaluation.metrics import Metrics
+
 Engine = Literal["hotcoco", "lvis", "pycocotools"]
-SAVED = "the detections as json"
+WRITTEN = "metrics, class table, mistakes, calibration"
+SHOWN = ("per_class", "mistakes")
+FIXED = ("AP_fixed", "APr_fixed", "APc_fixed", "APf_fixed", "AP_pool", "APr_pool", "APc_pool", "APf_pool")
+GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
+LINES = 20
+"""Classes in the list of those that are missed."""
 
 
 def evaluate(
@@ -23,6 +30,22 @@ def evaluate(
         typer.Argument(metavar="[RUN]", help="Run folder or its name; the newest run if left out."),
     ] = None,
     split: Annotated[Literal["val", "train"], typer.Option("--split", help="The images to judge on.")] = "val",
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="last|best|FILE", help="The run's weights to judge.")
+    ] = "last",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Print the class table: rare first, lowest AP first.")
+    ] = False,
+    mistakes: Annotated[
+        bool, typer.Option("--mistakes", help="Print which mistakes cost most, and what is taken for what.")
+    ] = False,
+    fixed: Annotated[
+        bool, typer.Option("--fixed", help="AP_fixed and AP_pool as well: 10,000 detections a class, no cap an image.")
+    ] = False,
+    score_cut: Annotated[
+        float | None,
+        typer.Option("--score-cut", metavar="X", min=0, max=1, help="Least score of a mistake; 0.05 if left out."),
+    ] = None,
     detections: Annotated[
         Path | None,
         typer.Option("--detections", metavar="FILE", help="Judge COCO results json instead of a run."),
@@ -34,14 +57,16 @@ def evaluate(
         Path | None,
         typer.Option("--train-gt", metavar="JSON", help="Training json; its counts give rare, common, frequent."),
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help=f"Write {WRITTEN} of a FILE there.")
+    ] = None,
     engine: Annotated[
         Engine | None,
         typer.Option("--engine", help="hotcoco for LVIS and pycocotools for COCO files, if left out."),
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="last|best|FILE", help="The run's weights to judge.")
-    ] = "last",
-    save_json: Annotated[bool, typer.Option("--save-json", help=f"Also keep {SAVED} in the run folder.")] = False,
+    save_json: Annotated[
+        bool, typer.Option("--save-json", help="Also keep the detections as json in the run folder.")
+    ] = False,
     device: options.Device = None,
     settings: options.Settings = None,
     as_json: options.Json = False,
@@ -53,22 +78,29 @@ def evaluate(
 
         clis eval
 
-        clis eval baseline-small --checkpoint best --json
+        clis eval baseline-small --checkpoint best --per-class --mistakes
 
         clis eval runs/first --split train --set detector.postprocess.detections=100
 
     A file of detections of any detector:
 
-        clis eval --detections results.json --gt lvis_v1_val.json --engine lvis
+        clis eval --detections results.json --gt lvis_v1_val.json --fixed -o judged
+
+    On many GPUs:
+
+        torchrun --nproc_per_node 8 -m clis_cli eval runs/first
     """
-    if detections is None and (gt or train_gt):
-        raise typer.BadParameter("--gt and --train-gt go with --detections FILE")
+    if detections is None and (gt or train_gt or out):
+        raise typer.BadParameter("--gt, --train-gt and --out go with --detections FILE")
+    shown = [name for name, asked in zip(SHOWN, (per_class, mistakes), strict=True) if asked]
+    more: dict[str, Any] = {"fixed": fixed} | ({} if score_cut is None else {"score_cut": score_cut})
     if detections is not None:
         if gt is None:
             raise typer.BadParameter("--detections FILE needs its ground truth: --gt JSON")
         if run is not None or settings or save_json or device or checkpoint != "last":
             raise typer.BadParameter("--detections judges a file; RUN and its options do not go with it")
-        _judge_file(detections, gt, train_gt, engine, as_json=as_json, dry_run=dry_run)
+        more |= {"train_gt": train_gt, "engine": engine, "out": out}
+        _judge_file(detections, gt, more, shown, as_json=as_json, dry_run=dry_run)
         return
     from clis_core.config.load import command_layer, dump_toml
     from clis_core.config.resume import eval_config
@@ -83,34 +115,99 @@ def evaluate(
         named = config.data.val if split == "val" else config.data.train
         for path in (weights, named or config.data.root):
             console.note(f"would read   {path}")
-        console.note(f"would write  {folder / f'eval-{split}'}: metrics{' and ' + SAVED if save_json else ''}")
+        console.note(f"would write  {folder / f'eval-{split}'}: {WRITTEN}, detections")
         typer.echo(dump_toml(config), nl=False)
         return
     from clis_core.jobs.evaluate import evaluate_run
 
     with console.reporter() as report:
-        metrics = evaluate_run(folder, config, split=split, checkpoint=checkpoint, save_json=save_json, reporter=report)
-    _print(f"{folder.name}, {split}", metrics.values, as_json)
+        metrics = evaluate_run(
+            folder, config, split=split, checkpoint=checkpoint, save_json=save_json, **more, reporter=report
+        )
+    if metrics is not None:  # else the first process of torchrun has it
+        _print(f"{folder.name}, {split}", metrics, shown, as_json)
 
 
 def _judge_file(
-    detections: Path, gt: Path, train_gt: Path | None, engine: Engine | None, *, as_json: bool, dry_run: bool
+    detections: Path, gt: Path, more: dict[str, Any], shown: list[str], *, as_json: bool, dry_run: bool
 ) -> None:
     if dry_run:
-        for path in (detections, gt, train_gt):
+        for path in (detections, gt, more["train_gt"]):
             if path is not None:
                 console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
-        console.note("would write  nothing")
+        console.note(f"would write  {more['out']}: {WRITTEN}" if more["out"] else "would write  nothing")
         return
     from clis_core.jobs.evaluate_file import evaluate_file
 
     with console.reporter() as report:
-        metrics = evaluate_file(detections, gt, train_gt=train_gt, engine=engine, reporter=report)
-    _print(detections.name, metrics.values, as_json)
+        metrics = evaluate_file(detections, gt, **more, reporter=report)
+    _print(detections.name, metrics, shown, as_json)
 
 
-def _print(title: str, values: Mapping[str, float | None], as_json: bool) -> None:
+def _print(title: str, metrics: Metrics, shown: list[str], as_json: bool) -> None:
     if as_json:
-        console.print_json(dict(values))
-    else:
-        console.print_metrics(title, values)
+        console.print_json({**metrics.values, **{name: metrics.records[name] for name in shown}})
+        return
+    console.print_metrics(title, metrics.values)
+    names = [name for name in FIXED if name in metrics.values]
+    if names:
+        console.print_table("10,000 detections a class", names, [[_number(metrics.values[name]) for name in names]])
+    for name in shown:
+        {"per_class": _print_classes, "mistakes": _print_mistakes}[name](metrics.records[name])
+
+
+def _print_classes(record: Mapping[str, Any]) -> None:
+    head = ["class", "group", "train images", "objects", "detections", "AP", "AP50"]
+    head += ["best F1", "from score", "precision", "recall"]
+    rows = []
+    for c in sorted(record["classes"], key=_rare_and_low_first):
+        best = c["best_f1"] or {}
+        cells = [c["name"], c["group"], c["train_images"], c["objects"], c["detections"], c["AP"], c["AP50"]]
+        shares = [None if (x := best.get(name)) is None else 100 * x for name in ("f1", "precision", "recall")]
+        score = best.get("score")
+        cells += [shares[0], None if score is None else f"{score:.3f}", *shares[1:]]
+        rows.append([_number(cell) for cell in cells])
+    console.print_table("Classes; F1 in percent, at an IoU of 0.5", head, rows)
+
+
+def _rare_and_low_first(record: Mapping[str, Any]) -> tuple[int, float, int]:
+    ap = record["AP"]
+    return [*GROUPS, None].index(record["group"]), 101.0 if ap is None else ap, record["id"]
+
+
+def _print_mistakes(record: Mapping[str, Any]) -> None:
+    groups = {GROUPS.get(name, name): group for name, group in record["groups"].items()}
+    kinds = list(record["groups"]["all"]["dAP50"])
+    rows = [
+        [name, *(_number(value) for value in (group["AP50"], *group["dAP50"].values()))]
+        for name, group in groups.items()
+        if group["objects"]["all"]
+    ]
+    console.print_table(
+        f"AP50 of detections from a score of {record['score_cut']:g}, and its gain without each kind of mistake",
+        ["", "AP50", *kinds],
+        rows,
+    )
+    head = ["class", "group", "objects", "found", "wrong class", "badly placed", "missed", "taken for"]
+    lost = [c for c in record["classes"] if c["objects"]["found"] < c["objects"]["all"]]
+    lost.sort(key=lambda c: ([*GROUPS, None].index(c["group"]), c["objects"]["found"] - c["objects"]["all"], c["id"]))
+    rows = [
+        [
+            *(c["name"], c["group"] or "-"),
+            *(str(c["objects"][name]) for name in ("all", "found", "Cls", "Loc", "Miss")),
+            ", ".join(f"{x['name']} ({x['objects']})" for x in c["taken_for"][:3]),
+        ]
+        for c in lost[:LINES]
+    ]
+    if rows:
+        console.print_table(f"Objects that were not found, rare classes first ({len(lost)} classes)", head, rows)
+
+
+def _number(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.1f}"
+        case _:
+            return str(value)

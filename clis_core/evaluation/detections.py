@@ -97,9 +97,8 @@ class Detections:
             path: ends in ``.npz``; it appears whole or not at all.
             meta: json-able, handed back by `load`; None stores ``self.meta``.
         """
-        header = {"format": FORMAT, "version": VERSION, "meta": dict(self.meta if meta is None else meta)}
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        arrays["header"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        arrays["header"] = header_array(self.meta if meta is None else meta)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -126,6 +125,13 @@ class Detections:
             raise DataError(f"There is no file {path}.", hint="Check the path.") from error
         except _DAMAGE as error:
             raise DataError(f"{path} is no whole file of detections: {error}.", hint=hint) from error
+
+
+def header_array(meta: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """What tells a file of detections from others, and ``meta``, as bytes."""
+    return np.frombuffer(
+        json.dumps({"format": FORMAT, "version": VERSION, "meta": dict(meta)}).encode(), dtype=np.uint8
+    )
 
 
 class DetectionBuilder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from clis_core.evaluation.analysis import SCORE_CUT, Analysis
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.fixed import PER_CLASS, pooled, short_classes, top_per_class
 from clis_core.evaluation.groundtruth import GroundTruth, read_ground_truth
-from clis_core.evaluation.judged import counted_detections
+from clis_core.evaluation.judged import cap_notes, counted_detections
 from clis_core.evaluation.metrics import Curves, Engine, Metrics, Protocol, summarise
 from clis_core.evaluation.rows import check_detections
 
@@ -50,18 +51,32 @@ def evaluate(
         DataError: a file is malformed, or holds what the engine would misjudge silently.
     """
     truth, engine, groups, notes = prepare(gt, engine, groups)
-    notes += check_detections(detections, truth)
+    notes += check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
     values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
     return Metrics(values=values, per_class=per_class, engine=engine, protocol=truth.protocol, notes=notes)
 
 
+class Prepared(NamedTuple):
+    """What is known before there are detections.
+
+    Attributes:
+        truth: the ground truth.
+        engine: to judge with.
+        groups: to judge by, ``r``, ``c`` or ``f`` by category id.
+        notes: what a reader of the numbers should know.
+    """
+
+    truth: GroundTruth
+    engine: Engine
+    groups: Mapping[int, Group]
+    notes: list[str]
+
+
 def evaluate_in_full(
-    gt: Path,
+    prepared: Prepared,
     detections: Detections,
     *,
-    engine: Engine | None = None,
-    groups: Mapping[int, Group] | None = None,
     images: Mapping[int, int] | None = None,
     every: Detections | None = None,
     score_cut: float = SCORE_CUT,
@@ -69,24 +84,22 @@ def evaluate_in_full(
     """As `evaluate`, with the records of `clis_core.evaluation.analysis`, and AP_fixed and AP_pool if asked for.
 
     Args:
-        gt: as in `evaluate`.
+        prepared: of `prepare`.
         detections: as in `evaluate`.
-        engine: as in `evaluate`.
-        groups: as in `evaluate`.
         images: training images by category id; None takes what the file says.
         every: detections without a cap on an image, for AP_fixed and AP_pool; those of each class that are not among
             its best 10,000 do not count.
         score_cut: detections below it are neither mistakes nor in the calibration.
 
     Raises:
-        ConfigError: as `evaluate`.
-        DataError: as `evaluate`.
+        DataError: the detections hold what the engine would misjudge silently.
     """
-    truth, engine, groups, notes = prepare(gt, engine, groups)
-    notes += check_detections(detections, truth)
+    truth, engine, groups, notes = prepared
+    notes = notes + check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
     values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
     if every is not None:
+        notes += check_detections(every, truth) if every is not detections else []
         values |= _fixed(engine, truth, every, groups, notes)
     known = truth.train_images if images is None else images
     records = Analysis(truth, detections, counted, groups, known, score_cut).records(per_class)
@@ -105,7 +118,8 @@ def _fixed(
     if short:
         notes.append(
             f"{short} of {len(truth.category_ids)} classes have fewer than {PER_CLASS:,} detections (the fewest: "
-            f"{fewest:,}), so AP_fixed and AP_pool are lower than with all that the detector could give."
+            f"{fewest:,}): where a cap on an image or a score threshold took some away, "
+            "AP_fixed and AP_pool are too low."
         )
     counted = counted_detections(truth, every, capped=False)
     values, _ = summarise(_curves(engine, truth, every, groups, counted, capped=False), groups)
@@ -113,18 +127,13 @@ def _fixed(
     return fixed | pooled(truth, every, counted, groups)
 
 
-def prepare(
-    gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] | None = None
-) -> tuple[GroundTruth, Engine, Mapping[int, Group], list[str]]:
+def prepare(gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] | None = None) -> Prepared:
     """What can be done, and can fail, before there are detections; a long training does it first.
 
     Args:
         gt: annotation json, LVIS or COCO.
         engine: as in `evaluate`.
         groups: as in `evaluate`.
-
-    Returns:
-        The ground truth, the engine and the groups to judge with, and notes.
 
     Raises:
         ConfigError: the engine does not know the file's protocol.
@@ -140,7 +149,7 @@ def prepare(
             lvis.check_marks(truth)
     else:
         notes += _group_notes(truth, groups)
-    return truth, engine, groups, notes
+    return Prepared(truth, engine, groups, notes)
 
 
 def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:

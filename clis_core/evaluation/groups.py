@@ -1,4 +1,4 @@
-"""Categories or training annotations in, the groups rare, common and frequent by category id out."""
+"""Categories or training annotations in, the groups rare, common and frequent out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def groups_of(categories: Categories) -> dict[int, Group]:
     return {c.id: c.group for c in categories if c.group is not None}
 
 
-def groups_of_training_set(train_gt: Path) -> dict[int, Group]:
-    """Groups by the number of training images that hold a class, as training itself counts them.
+def categories_of_training_set(train_gt: Path) -> Categories:
+    """The classes with the number of training images that hold each, as training itself counts them, and groups.
 
     A ``frequency`` in the file goes first. Crowd boxes do not count.
 
@@ -25,4 +25,4 @@ def groups_of_training_set(train_gt: Path) -> dict[int, Group]:
         DataError: the file is missing or malformed.
     """
     table = load_annotations(train_gt, None)
-    return groups_of(table.categories.with_counts(table.image_counts().tolist()))
+    return table.categories.with_counts(table.image_counts().tolist())

@@ -149,6 +149,22 @@ def counted_detections(truth: GroundTruth, detections: Detections, *, capped: bo
     return counted
 
 
+def cap_notes(truth: GroundTruth, detections: Detections) -> list[str]:
+    """Say where the protocol's cap leaves detections out."""
+    if not len(detections):
+        return []
+    if truth.protocol == "lvis":
+        most, cap, what = np.unique(detections.image_ids, return_counts=True)[1], LVIS_CAP, "images"
+    else:
+        known = np.isin(detections.category_ids, truth.category_ids)
+        keys = pair_keys(truth, detections.image_ids[known], detections.category_ids[known])
+        most, cap, what = np.unique(keys, return_counts=True)[1], COCO_CAP, "pairs of an image and a class"
+    over = int((most > cap).sum())
+    if not over:
+        return []
+    return [f"{over} {what} have more than {cap} detections (at most {most.max():,}); the best {cap} of each count."]
+
+
 def pair_keys(truth: GroundTruth, image_ids: NDArray[Any], category_ids: NDArray[Any]) -> NDArray[np.int64]:
     """Place of the class times N plus place of the image, of ids that the ground truth has."""
     images = np.searchsorted(np.sort(truth.image_ids), image_ids)

@@ -1,35 +1,41 @@
-"""`clis eval`: a run and a split in, metrics and the detections on disk out."""
+"""`clis eval`: a run and a split in, metrics, records and the detections on disk out."""
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from clis_core.batch import fit_size
+import torch
+
 from clis_core.categories import Categories, Group
 from clis_core.config.detector import DetectorConfig
 from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
-from clis_core.data.loader import EvalLoader
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import load_detector
 from clis_core.errors import CheckpointError, Interrupted
-from clis_core.evaluation.evaluate import evaluate
+from clis_core.evaluation.analysis import SCORE_CUT
+from clis_core.evaluation.detections import Detections
+from clis_core.evaluation.evaluate import Prepared, evaluate_in_full, prepare
 from clis_core.evaluation.groups import groups_of
 from clis_core.evaluation.metrics import Metrics
-from clis_core.evaluation.predict import predict
 from clis_core.evaluation.results_json import to_coco_json
-from clis_core.files import write_text
+from clis_core.files import locked
+from clis_core.jobs.detect import DETECTIONS, FIXED, detect
 from clis_core.jobs.device import naming_full_memory, open_device
-from clis_core.report import Reporter
+from clis_core.jobs.eval_files import RECORDS, publish, write_records
+from clis_core.jobs.ranks import Ranks, ranks
+from clis_core.report import Reporter, SilentReporter
 from clis_core.training.checkpoint import BEST
 from clis_core.training.interrupt import StopRequest
 
 SplitName = Literal["train", "val"]
+JSON = "detections.json"
+LOCK = ".lock"
 
 
 def evaluate_run(
@@ -39,11 +45,15 @@ def evaluate_run(
     split: SplitName = "val",
     checkpoint: str = "last",
     save_json: bool = False,
+    fixed: bool = False,
+    score_cut: float = SCORE_CUT,
     reporter: Reporter,
-) -> Metrics:
-    """Measure a trained detector.
+) -> Metrics | None:
+    """Measure a trained detector; under torchrun the processes share the images.
 
-    Writes ``eval-SPLIT/metrics.json`` and ``eval-SPLIT/detections.npz`` into the run folder.
+    Writes into ``eval-SPLIT`` of the run folder: metrics.json, per_class.json, mistakes.json, calibration.json,
+    detections.npz, and detections-fixed.npz and detections.json where asked for. A call that was stopped or killed
+    left nothing of them; the same call goes on where it was.
 
     Args:
         run: the run folder.
@@ -51,40 +61,70 @@ def evaluate_run(
         split: which images.
         checkpoint: "last", "best", or a file.
         save_json: write the detections as COCO results json as well.
+        fixed: detect without a cap on an image as well, for AP_fixed and AP_pool.
+        score_cut: detections below it are neither mistakes nor in the calibration.
         reporter: gets progress and notes.
 
+    Returns:
+        The metrics; None in all processes of torchrun but the first.
+
     Raises:
-        CheckpointError: there is no such checkpoint, or it cannot be read.
+        CheckpointError: there is no such checkpoint, it cannot be read, or another process is evaluating there.
+        ConfigError: the engine does not know the ground truth's protocol.
         DataError: the data set cannot be used, or has other classes than the detector.
         Interrupted: SIGINT or SIGTERM came.
     """
-    device = open_device(config.device)
-    path = find_checkpoint(run, checkpoint)
-    shipped = load_detector(path, device)
-    detector = shipped.detector
-    detector.config = _with_inference_settings(detector.config, config.detector)
-    data = open_split(config.data, split, run.parent / ".cache")
-    shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
-    reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
-    with StopRequest() as stop, naming_dead_workers(), naming_full_memory("--set eval.batch=1, or --device cpu"):
-        metrics = measure(
-            detector,
-            shipped.categories,
-            data,
-            config.eval,
-            config.data.workers,
-            config.data.exif,
-            run / f"eval-{split}",
-            step=shipped.step,
-            save_json=save_json,
-            reporter=reporter,
-            stopping=lambda: stop.name,
-        )
-        if metrics is None:
-            raise Interrupted(f"Stopped by {stop.name}; nothing was written.", hint="Run the command again.")
-    for note in metrics.notes:
+    hint = "--set eval.batch=1, or --device cpu"
+    with ranks() as all_ranks, StopRequest() as stop, naming_dead_workers(), naming_full_memory(hint):
+        first = all_ranks.rank == 0
+        reporter = reporter if first else SilentReporter()
+        device = open_device(device_of_rank(config.device, all_ranks))
+        path = find_checkpoint(run, checkpoint)
+        shipped = load_detector(path, device)
+        detector = shipped.detector
+        detector.config = _with_inference_settings(detector.config, config.detector)
+        data = open_split(config.data, split, run.parent / ".cache")
+        shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
+        reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
+        out = run / f"eval-{split}"
+        out.mkdir(exist_ok=True)
+        with locked(out / LOCK if first else out / f"{LOCK}-{all_ranks.rank}") as held:
+            if not held:
+                raise CheckpointError(
+                    f"{out}: another process is evaluating into this folder.", hint="Wait until it has ended."
+                )
+            metrics = measure(
+                detector,
+                shipped.categories,
+                data,
+                config.eval,
+                config.data.workers,
+                config.data.exif,
+                out,
+                step=shipped.step,
+                save_json=save_json,
+                fixed=fixed,
+                score_cut=score_cut,
+                staging=".parts",
+                all_ranks=all_ranks,
+                reporter=reporter,
+                stopping=lambda: stop.name,
+            )
+        if stop.name and metrics is None:
+            raise Interrupted(
+                f"Stopped by {stop.name}; what was detected is kept in {out}.",
+                hint="Run the same command again to go on.",
+            )
+    for note in metrics.notes if metrics else ():
         reporter.warn(note)
     return metrics
+
+
+def device_of_rank(name: str, all_ranks: Ranks) -> str:
+    """The device that a config names; of several processes that are to use a GPU, each gets one of its own."""
+    if all_ranks.world > 1 and name in ("", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    return name
 
 
 def find_checkpoint(run: Path, name: str) -> Path:
@@ -117,10 +157,14 @@ def measure(
     *,
     step: int,
     save_json: bool,
+    fixed: bool = False,
+    score_cut: float = SCORE_CUT,
+    staging: str = ".parts-training",
+    all_ranks: Ranks | None = None,
     reporter: Reporter,
     stopping: Callable[[], str | None],
 ) -> Metrics | None:
-    """Detect on a split, judge, and write detections and metrics into ``out``; None if asked to stop.
+    """Detect on a split, judge, and write detections, metrics and records into ``out``.
 
     Args:
         detector: in inference mode, on its device.
@@ -132,31 +176,52 @@ def measure(
         out: folder for the results.
         step: training steps behind the detector, for the record.
         save_json: write the detections as COCO results json as well.
+        fixed: detect without a cap on an image as well, for AP_fixed and AP_pool.
+        score_cut: detections below it are neither mistakes nor in the calibration.
+        staging: name of a folder in ``out`` for what is not finished; a call that is stopped leaves it.
+        all_ranks: the processes that share the images; None: this one alone.
         reporter: gets progress.
         stopping: asked between batches whether to stop.
+
+    Returns:
+        The metrics; None if asked to stop, and in all processes but the first.
     """
-    at_least = largest_side_needed(detector, data)
-    images = EvalLoader(data, config.batch, workers, exif, at_least)
-    found = predict(detector, categories, data.table, images, reporter=reporter, stopping=stopping)
-    if found is None:
+    all_ranks = all_ranks or Ranks()
+    first = all_ranks.rank == 0
+    # What is wrong with the ground truth shall be told before the work.
+    prepared = prepare(data.table.path, config.engine, evaluation_groups(categories, data)) if first else None
+    done = detect(
+        detector,
+        categories,
+        data,
+        out / staging,
+        batch=config.batch,
+        workers=workers,
+        exif=exif,
+        every=fixed,
+        step=step,
+        all_ranks=all_ranks,
+        reporter=reporter,
+        stopping=stopping,
+    )
+    if not done or prepared is None:
         return None
-    out.mkdir(parents=True, exist_ok=True)
-    found.save(out / "detections.npz", meta={"step": step, "ground_truth": str(data.table.path)})
+    metrics, found = _judge(prepared, categories, out / staging, fixed, score_cut)
     if save_json:
-        to_coco_json(found, out / "detections.json")
-    metrics = evaluate(data.table.path, found, engine=config.engine, groups=evaluation_groups(categories, data))
-    record = {
-        "step": step,
-        "protocol": metrics.protocol,
-        "engine": metrics.engine,
-        "images": len(data.table),
-        "detections": len(found),
-        "metrics": metrics.values,
-        "per_class": {str(k): v for k, v in metrics.per_class.items()},
-        "notes": metrics.notes,
-    }
-    write_text(out / "metrics.json", json.dumps(record, indent=1) + "\n")
+        to_coco_json(found, out / staging / JSON)
+    about = {"step": step, "images": len(data.table), "detections": len(found)}
+    write_records(out / staging, metrics, about)
+    publish(out / staging, out, [*RECORDS, DETECTIONS, FIXED, JSON])
     return metrics
+
+
+def _judge(
+    prepared: Prepared, categories: Categories, folder: Path, fixed: bool, score_cut: float
+) -> tuple[Metrics, Detections]:
+    found = Detections.load(folder / DETECTIONS)
+    images = {c.id: c.images for c in categories if c.images is not None}
+    every = Detections.load(folder / FIXED) if fixed else None
+    return evaluate_in_full(prepared, found, images=images or None, every=every, score_cut=score_cut), found
 
 
 def evaluation_groups(categories: Categories, data: Split) -> Mapping[int, Group] | None:
@@ -168,13 +233,6 @@ def evaluation_groups(categories: Categories, data: Split) -> Mapping[int, Group
     """
     given = data.table.is_lvis and all(c.group for c in data.table.categories)
     return None if given else groups_of(categories)
-
-
-def largest_side_needed(detector: Detector, data: Split) -> int:
-    """Short side (pixels) that an image must at least be decoded at, so that the detector only ever shrinks it."""
-    config = detector.config
-    sizes = (fit_size(int(h), int(w), config.short_side, config.long_side) for h, w in data.table.sizes)
-    return max(min(size) for size in sizes)
 
 
 def _with_inference_settings(own: DetectorConfig, wanted: DetectorConfig) -> DetectorConfig:

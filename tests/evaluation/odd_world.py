@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from clis_core.evaluation.detections import Detections
+from clis_core.evaluation.evaluate import evaluate_in_full, prepare
+from clis_core.evaluation.metrics import Metrics
 from clis_core.jobs.bench.lvis_eval import synthetic_detections, synthetic_truth
 
 OFFICIAL_SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "lvis_val_100.json"
@@ -19,6 +21,11 @@ def write(folder: Path, content: Any, name: str = "gt.json") -> Path:
     path = folder / name
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def in_full(gt: Path, found: Detections, *, engine: Any = None, groups: Any = None, **options: Any) -> Metrics:
+    """Evaluate a file in full, in one call."""
+    return evaluate_in_full(prepare(gt, engine, groups), found, **options)
 
 
 def coco_truth(images: int, classes: int, seed: int) -> dict[str, Any]:

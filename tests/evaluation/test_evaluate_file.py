@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clis_core.errors import DataError
-from clis_core.evaluation.groups import groups_of_training_set
+from clis_core.evaluation.groups import categories_of_training_set, groups_of
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.jobs.evaluate_file import evaluate_file
 from clis_core.report import SilentReporter
@@ -43,7 +43,7 @@ def training_set(counts: list[int]) -> dict[str, Any]:
 
 def test_groups_of_a_training_set(tmp_path: Path) -> None:
     path = write(tmp_path, training_set([10, 11, 100, 101, 1]), "train.json")
-    assert groups_of_training_set(path) == {1: "r", 3: "c", 5: "c", 7: "f", 9: "r"}
+    assert groups_of(categories_of_training_set(path)) == {1: "r", 3: "c", 5: "c", 7: "f", 9: "r"}
 
 
 @pytest.mark.parametrize("suffix", ["results.json", "results.npz"])

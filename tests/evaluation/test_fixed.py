@@ -10,14 +10,14 @@ import pytest
 
 from clis_core.evaluation import evaluate as module
 from clis_core.evaluation.detections import Detections
-from clis_core.evaluation.evaluate import evaluate, evaluate_in_full
+from clis_core.evaluation.evaluate import evaluate
 from clis_core.evaluation.fixed import short_classes, top_per_class
 from clis_core.evaluation.groundtruth import read_ground_truth
 from clis_core.evaluation.lvis import numpy_with_float
 from clis_core.evaluation.metrics import Engine
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
 from tests.evaluation import plain
-from tests.evaluation.odd_world import as_records, coco_truth, odd_detections, write
+from tests.evaluation.odd_world import as_records, coco_truth, in_full, odd_detections, write
 
 FIXED = ["AP_fixed", "APr_fixed", "APc_fixed", "APf_fixed"]
 POOL = ["AP_pool", "APr_pool", "APc_pool", "APf_pool"]
@@ -52,7 +52,7 @@ def test_lvis_without_its_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, e
     found = plain.confused(truth, odd_detections(truth, 420, 3), 3)
     gt = write(tmp_path, truth)
     official = uncapped_lvis(gt, best_of_classes(found, most))
-    metrics = evaluate_in_full(gt, found, engine=engine, every=found)
+    metrics = in_full(gt, found, engine=engine, every=found)
     for name in FIXED:
         assert metrics.values[name] == pytest.approx(100 * official.results[name.removesuffix("_fixed")], abs=1e-10)
     for name, groups in zip(POOL, ["rcf", "r", "c", "f"], strict=True):
@@ -88,8 +88,8 @@ def test_coco_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = odd_detections(truth, 900, 4)
     gt = write(tmp_path, truth)
     groups = {c["id"]: "r" for c in truth["categories"]}
-    metrics = evaluate_in_full(gt, found, every=found, groups=groups)  # type: ignore[arg-type]
-    engine = evaluate_in_full(gt, found, every=found, groups=groups, engine="hotcoco")  # type: ignore[arg-type]
+    metrics = in_full(gt, found, every=found, groups=groups)  # type: ignore[arg-type]
+    engine = in_full(gt, found, every=found, groups=groups, engine="hotcoco")  # type: ignore[arg-type]
     values = []
     for threshold in np.linspace(0.5, 0.95, 10):
         judged = plain.matched(truth, best_of_classes(found, 150), threshold, coco_cap=None)
@@ -122,7 +122,7 @@ def test_classes_with_too_few_detections_are_told(tmp_path: Path, monkeypatch: p
     assert 0 < short < 9
     assert short_classes(read_ground_truth(gt), found, 50) == (short, min(counts[c["id"]] for c in truth["categories"]))
     monkeypatch.setattr(module, "PER_CLASS", 50)
-    notes = evaluate_in_full(gt, found, every=found).notes
+    notes = in_full(gt, found, every=found).notes
     assert any(note.startswith(f"{short} of 9 classes have fewer than 50 detections") for note in notes)
     monkeypatch.setattr(module, "PER_CLASS", 1)
-    assert not any("fewer than" in note for note in evaluate_in_full(gt, found, every=found).notes)
+    assert not any("fewer than" in note for note in in_full(gt, found, every=found).notes)

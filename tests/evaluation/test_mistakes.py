@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clis_core.evaluation.detections import DetectionBuilder, Detections
-from clis_core.evaluation.evaluate import evaluate_in_full
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
 from tests.evaluation import plain
-from tests.evaluation.odd_world import coco_truth, odd_detections, write
+from tests.evaluation.odd_world import coco_truth, in_full, odd_detections, write
 
 COSTS = ["Cls", "Loc", "Both", "Dupe", "Bkg", "Miss", "FalsePos", "FalseNeg"]
 
@@ -22,7 +21,7 @@ def mistakes(folder: Path, truth: dict[str, Any], found: Detections, **options: 
     groups = {c["id"]: c.get("frequency", "c") for c in truth["categories"]}
     fields = {"found", "fate", "best"}
     clean = {**truth, "annotations": [{k: v for k, v in b.items() if k not in fields} for b in truth["annotations"]]}
-    return evaluate_in_full(write(folder, clean), found, groups=groups, **options).records["mistakes"]
+    return in_full(write(folder, clean), found, groups=groups, **options).records["mistakes"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

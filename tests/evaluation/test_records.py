@@ -10,10 +10,10 @@ import pytest
 
 from clis_core.evaluation.calibration import calibrate
 from clis_core.evaluation.detections import Detections
-from clis_core.evaluation.evaluate import evaluate, evaluate_in_full
+from clis_core.evaluation.evaluate import evaluate
 from clis_core.jobs.bench.lvis_eval import synthetic_truth
 from tests.evaluation import plain
-from tests.evaluation.odd_world import coco_truth, odd_detections, write
+from tests.evaluation.odd_world import coco_truth, in_full, odd_detections, write
 
 Truth = dict[str, Any]
 
@@ -27,7 +27,7 @@ def world(federated: bool) -> tuple[Truth, Detections]:
 def test_class_table(tmp_path: Path, federated: bool) -> None:
     truth, found = world(federated)
     groups = {c["id"]: c.get("frequency", "c") for c in truth["categories"]}
-    metrics = evaluate_in_full(write(tmp_path, truth), found, groups=groups, images={1: 44})
+    metrics = in_full(write(tmp_path, truth), found, groups=groups, images={1: 44})
     record = metrics.records["per_class"]
     assert (record["format"], record["version"]) == ("clis-per-class", 1)
     assert record["protocol"] == metrics.protocol
@@ -59,7 +59,7 @@ def test_training_images_that_the_file_gives(tmp_path: Path) -> None:
     for number, category in enumerate(truth["categories"]):
         category["image_count"] = number
     truth["categories"][3]["image_count"] = "many"  # a field of anybody's; ours are counts
-    rows = evaluate_in_full(write(tmp_path, truth), found).records["per_class"]["classes"]
+    rows = in_full(write(tmp_path, truth), found).records["per_class"]["classes"]
     assert [row["train_images"] for row in rows] == [None if k == 3 else k for k in range(len(rows))]
 
 
@@ -67,7 +67,7 @@ def test_training_images_that_the_file_gives(tmp_path: Path) -> None:
 def test_calibration_of_each_group(tmp_path: Path, federated: bool) -> None:
     truth, found = world(federated)
     groups = {c["id"]: "rcf"[k % 3] for k, c in enumerate(truth["categories"])}
-    metrics = evaluate_in_full(write(tmp_path, truth), found, groups=groups, score_cut=0.3)  # type: ignore[arg-type]
+    metrics = in_full(write(tmp_path, truth), found, groups=groups, score_cut=0.3)  # type: ignore[arg-type]
     record = metrics.records["calibration"]
     assert (record["score_cut"], record["iou"], record["bins"]) == (0.3, 0.5, 20)
     judged = plain.matched(truth, plain.best_of_images(truth, found, 300 if federated else None))
@@ -85,7 +85,7 @@ def test_calibration_of_each_group(tmp_path: Path, federated: bool) -> None:
 def test_scores_that_are_no_probabilities_are_not_calibrated(tmp_path: Path) -> None:
     truth, found = world(True)
     percent = replace(found, scores=found.scores * 100)
-    metrics = evaluate_in_full(write(tmp_path, truth), percent)
+    metrics = in_full(write(tmp_path, truth), percent)
     assert "calibration" not in metrics.records
     assert any("no probabilities" in note for note in metrics.notes)
     assert metrics.values == evaluate(write(tmp_path, truth), found).values
@@ -94,6 +94,6 @@ def test_scores_that_are_no_probabilities_are_not_calibrated(tmp_path: Path) -> 
 @pytest.mark.parametrize("federated", [True, False])
 def test_records_are_plain_json(tmp_path: Path, federated: bool) -> None:
     truth, found = world(federated)
-    metrics = evaluate_in_full(write(tmp_path, truth), found)
+    metrics = in_full(write(tmp_path, truth), found)
     assert set(metrics.records) == {"per_class", "mistakes", "calibration"}
     assert json.loads(json.dumps(metrics.records, allow_nan=False)) == metrics.records

@@ -141,3 +141,16 @@ def test_files_that_are_no_annotations(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_annotation_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.json: No such file"):
         evaluate(tmp_path / "none.json", synthetic_detections(synthetic_truth(4, 10, 0), 10))
+
+
+def test_detections_past_the_cap_are_told(tmp_path: Path) -> None:
+    truth = synthetic_truth(4, 10, 0)
+    found = synthetic_detections(truth, 320)
+    assert "4 images have more than 300 detections (at most 320)" in "".join(
+        evaluate(write(tmp_path, truth), found).notes
+    )
+    assert evaluate(write(tmp_path, truth), synthetic_detections(truth, 300)).notes == []
+    truth = coco_truth(1, 3, 0)
+    found = replace(found, image_ids=np.full(len(found), 3), category_ids=np.repeat(np.int32([1, 3, 5, 9]), 320))
+    (note,) = (n for n in evaluate(write(tmp_path, truth), found).notes if "more than" in n)
+    assert note.startswith("3 pairs of an image and a class have more than 100 detections (at most 320)")

@@ -252,14 +252,14 @@ def test_the_best_checkpoint_is_evaluated_on_request(drawn_lvis, tmp_path):
 
 
 def test_notes_of_the_evaluation_reach_the_user_once(drawn_lvis, tmp_path, monkeypatch):
-    real = jobs.evaluate.evaluate
+    real = jobs.evaluate.evaluate_in_full
 
     def noting(*words, **options):
         metrics = real(*words, **options)
         metrics.notes.append("7 boxes have no area")
         return metrics
 
-    monkeypatch.setattr(jobs.evaluate, "evaluate", noting)
+    monkeypatch.setattr(jobs.evaluate, "evaluate_in_full", noting)
     heard = Heard()
     train(config_for(drawn_lvis, train={"eval_every": 2}), tmp_path / "run", reporter=heard)
     assert heard.texts.count("7 boxes have no area") == 1

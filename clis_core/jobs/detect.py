@@ -1,0 +1,118 @@
+"""A detector and a split in, files of its detections out: by one process or several, going on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clis_core.batch import fit_size
+from clis_core.categories import Categories
+from clis_core.data.layout import Split
+from clis_core.detectors.build import Detector
+from clis_core.detectors.checkpoint import fingerprint
+from clis_core.evaluation.fixed import PER_CLASS
+from clis_core.evaluation.images import load_images
+from clis_core.evaluation.parts import Parts
+from clis_core.evaluation.predict import batches_of, predict
+from clis_core.jobs.ranks import Ranks
+from clis_core.report import Reporter
+
+DETECTIONS = "detections.npz"
+FIXED = "detections-fixed.npz"
+PART = 64
+"""Images of a part."""
+UNCAPPED_PART = 16
+"""Images of a part without a cap: the first ones have hundreds of thousands of detections each."""
+
+
+def detect(
+    detector: Detector,
+    categories: Categories,
+    data: Split,
+    folder: Path,
+    *,
+    batch: int,
+    workers: int,
+    exif: bool,
+    every: bool,
+    step: int,
+    all_ranks: Ranks,
+    reporter: Reporter,
+    stopping: Callable[[], str | None],
+) -> bool:
+    """Detect on all images of a split; the first process then joins what all have found.
+
+    The files are the same, byte for byte, for any number of processes with the same number of threads each, and
+    however often it was stopped.
+
+    Args:
+        detector: in inference mode, on its device.
+        categories: the classes that it was trained on.
+        data: the images.
+        folder: gets `DETECTIONS`, and parts in a folder of their own, which go on where an earlier call stopped.
+        batch: images at a time.
+        workers: processes that decode.
+        exif: whether to turn images upright.
+        every: write `FIXED` as well, the best 10,000 of each class without a cap on an image.
+        step: training steps behind the detector, for the record.
+        all_ranks: the processes; each has the same arguments.
+        reporter: gets progress and messages.
+        stopping: asked between batches whether to stop.
+
+    Returns:
+        Whether all is done; False if asked to stop.
+    """
+    size = UNCAPPED_PART if every else PART
+    parts = Parts(folder / "parts", len(data.table), -(-size // batch) * batch, every)
+    if all_ranks.rank == 0:
+        there = parts.begin(_plan(detector, data, batch, exif))
+        if there:
+            reporter.info(f"{there} of {len(parts)} parts of the detections are there already.")
+    all_ranks.wait()
+    missing = parts.missing()
+    all_ranks.wait()  # all have looked before anybody writes
+    mine = missing[all_ranks.rank :: all_ranks.world]
+    images = load_images(
+        data,
+        batches_of(parts, mine, batch),
+        workers=workers,
+        exif=exif,
+        at_least=largest_side_needed(detector, data),
+    )
+    there_before = sorted(set(range(len(parts))) - set(missing))
+    if not predict(
+        detector, categories, data.table, parts, mine, there_before, images, reporter=reporter, stopping=stopping
+    ):
+        return False
+    all_ranks.wait()
+    if all_ranks.rank == 0:
+        meta = {"step": step, "ground_truth": str(data.table.path)}
+        parts.join(folder / DETECTIONS, meta)
+        if every:
+            parts.join_best(folder / FIXED, meta, categories.ids, PER_CLASS)
+    return True
+
+
+def largest_side_needed(detector: Detector, data: Split) -> int:
+    """Short side (pixels) that an image must at least be decoded at, so that the detector only ever shrinks it."""
+    config = detector.config
+    sizes = (fit_size(int(h), int(w), config.short_side, config.long_side) for h, w in data.table.sizes)
+    return max(min(size) for size in sizes)
+
+
+def _plan(detector: Detector, data: Split, batch: int, exif: bool) -> dict[str, Any]:
+    """What the detections depend on."""
+    images = hashlib.sha256()
+    for array in (data.table.image_ids, data.table.sizes):
+        images.update(array.tobytes())
+    return {
+        "detector_sha256": fingerprint(detector.state_dict()),
+        "detector": detector.config.model_dump(mode="json"),
+        "device": next(detector.parameters()).device.type,
+        "images_sha256": images.hexdigest(),
+        "files": str(data.files.root.absolute()),
+        "batch": batch,
+        "exif": exif,
+    }
