@@ -10,7 +10,9 @@ import typer
 
 from clis_cli import console, options
 
-Name = Literal["postprocess", "lvis-eval", "annotations", "train-step", "loading"]
+Name = Literal[
+    "postprocess", "lvis-eval", "annotations", "train-step", "loading", "build", "shard-reads", "near-duplicates"
+]
 
 
 def bench(

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-NAMES = ["postprocess", "lvis_eval", "annotations", "train_step", "loading"]
+NAMES = ["postprocess", "lvis_eval", "annotations", "train_step", "loading", "build", "shard_reads", "near_duplicates"]
 
 
 @pytest.mark.slow
