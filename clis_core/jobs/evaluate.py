@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -88,7 +89,7 @@ def evaluate_run(
         reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
         out = run / f"eval-{split}"
         out.mkdir(exist_ok=True)
-        with locked(out / LOCK if first else out / f"{LOCK}-{all_ranks.rank}") as held:
+        with locked(out / LOCK) if first else nullcontext(True) as held:
             if not held:
                 raise CheckpointError(
                     f"{out}: another process is evaluating into this folder.", hint="Wait until it has ended."

@@ -275,7 +275,7 @@ def command(run, *more):
 @pytest.mark.parametrize("fixed", [False, True])
 def test_two_processes_give_the_files_of_one(larger, fixed):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    more = ["--fixed"] if fixed else []
+    more = ["--fixed", "--set", "eval.batch=3"] if fixed else []
     files, answers = [], []
     for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
         done = subprocess.run(
