@@ -173,14 +173,15 @@ class FixedDetector(nn.Module):
             wanted = min(post.detections, wanted)
         top, index = torch.where(valid, top, 0).topk(wanted)
         there = top > 0
-        # All pairs were looked at, or the rest is below the threshold, or below the last that was wanted.
+        # The rest is below the threshold, or below the last that was wanted.
         certain = (bound <= post.score_threshold) | (top[:, -1:] > bound)
-        everything = pairs.shape[1] == regions * classes
+        if pairs.shape[1] == regions * classes:
+            certain = torch.isfinite(bound)  # all pairs were looked at
         return FixedDetections(
             torch.where(there[:, :, None], _rows(boxes, index), 0),
             torch.where(there, labels.gather(1, index), 0),
             top,
-            torch.ones_like(certain[:, 0]) if everything else certain[:, 0],
+            certain[:, 0],
         )
 
 
