@@ -15,6 +15,23 @@ from clis_core.detectors.fixed import FixedDetections, TorchKernels
 from clis_core.detectors.preprocess import resize
 
 
+def place(about: About, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Images resized and put into frames.
+
+    Args:
+        about: gives sizes and frame.
+        images: uint8 ``[3, h, w]`` each.
+
+    Returns:
+        uint8 ``[N, 3, H, W]``, and the (height, width) of each image in its frame.
+    """
+    sizes = [about.fit(int(x.shape[-2]), int(x.shape[-1])) for x in images]
+    frames = torch.zeros(len(images), 3, *about.frame_for(sizes), dtype=torch.uint8)
+    for frame, image, (height, width) in zip(frames, images, sizes, strict=True):
+        frame[:, :height, :width] = resize(image.cpu(), (height, width))
+    return frames, sizes
+
+
 class ExportedDetector:
     """A detector that runs outside of this package.
 
@@ -56,18 +73,6 @@ class ExportedDetector:
         step = self.about.batch or max(1, len(images))
         return [found for start in range(0, len(images), step) for found in self._some(images[start : start + step])]
 
-    def place(self, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Images resized and put into frames.
-
-        Returns:
-            uint8 ``[N, 3, H, W]``, and the (height, width) of each image in its frame.
-        """
-        sizes = [self.about.fit(int(x.shape[-2]), int(x.shape[-1])) for x in images]
-        frames = torch.zeros(len(images), 3, *self.about.frame_for(sizes), dtype=torch.uint8)
-        for frame, image, (height, width) in zip(frames, images, sizes, strict=True):
-            frame[:, :height, :width] = resize(image.cpu(), (height, width))
-        return frames, sizes
-
     def detect(self, frames: Tensor, sizes: list[tuple[int, int]]) -> list[Detection]:
         """Detections in pixels of the frame.
 
@@ -84,7 +89,7 @@ class ExportedDetector:
         return [self._detection(result, index) for index in range(len(sizes))]
 
     def _some(self, images: list[Tensor]) -> list[Detection]:
-        frames, sizes = self.place(images)
+        frames, sizes = place(self.about, images)
         return [
             unscale(found, (int(image.shape[-2]), int(image.shape[-1])), size)
             for found, image, size in zip(self.detect(frames, sizes), images, sizes, strict=True)

@@ -1,6 +1,7 @@
 """A detector, its exported form and images in; how far they agree out.
 
-Boxes are compared in pixels of the frame, where the graph works.
+First the detector says what it finds, and how many candidates that took; these are the references, and from them the
+number of candidates of the graph is chosen. Boxes are compared in pixels of the frame, where the graph works.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from clis_core.batch import Detection, ImageBatch, RawImage
-from clis_core.detectors.export.about import Precision
-from clis_core.detectors.export.model import ExportedDetector
+from clis_core.detectors.export.about import About, Precision
+from clis_core.detectors.export.model import ExportedDetector, place
 from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.detectors.fixed import candidates_needed
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,20 @@ TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(box=0.5, score=1e-3, same=0.99, weighted=0.99),
     "fp16": Tolerance(box=4.0, score=0.05, same=0.9, weighted=0.9),
 }
+
+
+class Reference(NamedTuple):
+    """What the detector finds in one image.
+
+    Attributes:
+        found: its exact detections, in pixels of the frame.
+        needed: how many of the best pairs of region and class decided about them.
+        seconds: that it took.
+    """
+
+    found: Detection
+    needed: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -73,49 +89,76 @@ class Parity:
         return self.same >= tolerance.same and self.weighted >= tolerance.weighted
 
 
-def compare(
+def refer(
     detector: FasterRCNN,
+    about: About,
+    images: Iterable[Tensor],
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Reference]:
+    """Run a detector on images in the frames of its exported form.
+
+    Args:
+        detector: in inference mode; it looks at as many pairs as it takes.
+        about: gives the frames.
+        images: uint8 ``[3, h, w]``, of any size.
+        progress: told the number of images done.
+    """
+    device = next(detector.parameters()).device
+    references = []
+    with torch.inference_mode():
+        for done, image in enumerate(images, start=1):
+            batch = framed(detector, *place(about, [image]))
+            began = time.perf_counter()
+            scored = detector.score(batch)
+            (found,) = detector.select(scored, batch.sizes)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds = time.perf_counter() - began
+            needed = candidates_needed(scored.scores, found, detector.config.postprocess)
+            references.append(Reference(Detection(*(x.cpu() for x in found)), needed, seconds))
+            progress(done)
+    return references
+
+
+def compare(
+    references: list[Reference],
     exported: ExportedDetector,
     images: Iterable[Tensor],
     tolerance: Tolerance,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Parity:
-    """Run both on the same pixels in the same frames.
+    """Run the exported form on the same images.
 
     Args:
-        detector: in inference mode; it looks at as many pairs as it takes.
-        exported: made of it.
-        images: uint8 ``[3, h, w]``, of any size.
+        references: of `refer`.
+        exported: made of the same detector.
+        images: the same, in the same order.
         tolerance: what counts as the same.
         progress: told the number of images done.
     """
-    device = next(detector.parameters()).device
     counts = torch.zeros(4, dtype=torch.float64)  # same ones, all; and both by score
-    seconds: dict[str, list[float]] = {"detector": [], "exported": []}
-    references, box_gap, score_gap, before = 0, 0.0, 0.0, exported.uncertain
-    with torch.inference_mode():
-        for done, image in enumerate(images, start=1):
-            frames, sizes = exported.place([image])
-            batch = framed(detector, frames, sizes)
-            reference, took = _timed(detector.detect, device, batch)
-            seconds["detector"].append(took)
-            found, took = _timed(exported.detect, device, frames, sizes)
-            seconds["exported"].append(took)
-            here, box, score = _gaps(Detection(*(x.cpu() for x in reference)), found, tolerance)
-            counts += here
-            references += len(reference.scores)
-            box_gap, score_gap = max(box_gap, box), max(score_gap, score)
-            progress(done)
+    seconds, box_gap, score_gap, before = [], 0.0, 0.0, exported.uncertain
+    for done, (image, reference) in enumerate(zip(images, references, strict=True), start=1):
+        frames, sizes = place(exported.about, [image])
+        began = time.perf_counter()
+        (found,) = exported.detect(frames, sizes)
+        seconds.append(time.perf_counter() - began)
+        here, box, score = _gaps(reference.found, found, tolerance)
+        counts += here
+        box_gap, score_gap = max(box_gap, box), max(score_gap, score)
+        progress(done)
     same, total, weight, total_weight = counts.tolist()
     return Parity(
-        len(seconds["exported"]),
-        references,
+        len(references),
+        sum(len(r.found.scores) for r in references),
         same / total if total else 1.0,
         weight / total_weight if total_weight else 1.0,
         box_gap,
         score_gap,
         exported.uncertain - before,
-        {name: statistics.median(values) for name, values in seconds.items() if values},
+        {"detector": statistics.median(r.seconds for r in references), "exported": statistics.median(seconds)}
+        if references
+        else {},
     )
 
 
@@ -128,14 +171,6 @@ def framed(detector: FasterRCNN, frames: Tensor, sizes: list[tuple[int, int]]) -
     h, w = min(height, pixels.shape[-2]), min(width, pixels.shape[-1])
     out[:, :, :h, :w] = pixels[:, :, :h, :w]
     return ImageBatch(out, sizes)
-
-
-def _timed(detect: Callable[..., list[Detection]], device: torch.device, *inputs: Any) -> tuple[Detection, float]:
-    began = time.perf_counter()
-    (result,) = detect(*inputs)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return result, time.perf_counter() - began
 
 
 def _gaps(reference: Detection, found: Detection, tolerance: Tolerance) -> tuple[Tensor, float, float]:

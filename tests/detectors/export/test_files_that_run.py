@@ -8,6 +8,7 @@ import torch
 
 from clis_core.detectors.export.about import KEY
 from clis_core.detectors.export.capture import capture
+from clis_core.detectors.export.model import place
 from clis_core.detectors.fixed import FixedDetector, TorchKernels
 from clis_core.detectors.load import load_model
 from clis_core.errors import CheckpointError, ConfigError
@@ -98,7 +99,7 @@ def test_a_pt2_file_runs_with_torch_alone(detector, pt2_path):
 def test_fixed_frames_and_batches(tmp_path, suffix, changes):
     """Images too large for the frame shrink, the NMS that is left out is done outside, doubt is counted."""
     from clis_core.detectors.export.onnx_file import write_onnx
-    from clis_core.detectors.export.parity import TOLERANCES, compare
+    from clis_core.detectors.export.parity import TOLERANCES, compare, refer
     from clis_core.detectors.export.pt2_file import write_pt2
 
     detector = sharp_detector()
@@ -112,12 +113,12 @@ def test_fixed_frames_and_batches(tmp_path, suffix, changes):
         for image, found in zip(images, model(images), strict=True):
             assert found.boxes.min() >= 0
             assert (found.boxes[:, 2].max(), found.boxes[:, 3].max()) <= (image.shape[2], image.shape[1])
-            frames, sizes = model.place([image])
+            frames, sizes = place(about, [image])
             if about.frame:
                 assert frames.shape[2:] == about.frame
                 h, w = sizes[0]
                 assert h / w == pytest.approx(image.shape[1] / image.shape[2], rel=0.03)  # the aspect stays
-    parity = compare(detector, model, images, TOLERANCES["fp32"])
+    parity = compare(refer(detector, about, images), model, images, TOLERANCES["fp32"])
     if about.candidates == 30:
         assert parity.uncertain > 0
         assert not parity.within(TOLERANCES["fp32"])
@@ -131,7 +132,7 @@ def test_fixed_frames_and_batches(tmp_path, suffix, changes):
 @pytest.mark.parametrize("suffix", ["onnx", "pt2"])
 def test_half_precision_is_near(tmp_path, suffix):
     from clis_core.detectors.export.onnx_file import write_onnx
-    from clis_core.detectors.export.parity import TOLERANCES, compare
+    from clis_core.detectors.export.parity import TOLERANCES, compare, refer
     from clis_core.detectors.export.pt2_file import write_pt2
 
     detector = sharp_detector(specialised=True, objectness=True)
@@ -139,7 +140,7 @@ def test_half_precision_is_near(tmp_path, suffix):
     about = about_of(detector, batch=1, precision="fp16")
     (write_onnx if suffix == "onnx" else write_pt2)(detector, about, path)
     images = [picture(h, w, seed) for seed, (h, w) in enumerate(SIZES)]
-    parity = compare(detector, load_model(path).model, images, TOLERANCES["fp16"])
+    parity = compare(refer(detector, about, images), load_model(path).model, images, TOLERANCES["fp16"])
     assert parity.within(TOLERANCES["fp16"])
     assert parity.box_gap > 1e-3  # else it was not run in half precision
     assert path.stat().st_size < 0.6 * sum(4 * p.numel() for p in detector.state_dict().values())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clis_core.detectors.export.model import ExportedDetector
-from clis_core.detectors.export.parity import TOLERANCES, Tolerance, compare
+from clis_core.detectors.export.parity import TOLERANCES, Tolerance, compare, refer
 from clis_core.detectors.fixed import FixedDetector, TorchKernels
 from tests.detectors.export.conftest import about_of
 from tests.detectors.test_faster_rcnn import picture
@@ -18,8 +18,12 @@ def exported(detector, change=lambda result: result, **about):
     return ExportedDetector(lambda images, sizes: change(graph(images, sizes)), record)
 
 
+def parity_of(detector, other):
+    return compare(refer(detector, other.about, IMAGES), other, IMAGES, TOLERANCES["fp32"])
+
+
 def test_equal(detector):
-    parity = compare(detector, exported(detector), IMAGES, TOLERANCES["fp32"])
+    parity = parity_of(detector, exported(detector))
     assert (parity.images, parity.same, parity.weighted, parity.uncertain) == (2, 1.0, 1.0, 0)
     assert parity.box_gap < 1e-3
     assert parity.detections > 40
@@ -38,19 +42,27 @@ def test_equal(detector):
     ],
 )
 def test_faults_of_every_kind(detector, change):
-    parity = compare(detector, exported(detector, change), IMAGES, TOLERANCES["fp32"])
+    parity = parity_of(detector, exported(detector, change))
     assert not parity.within(TOLERANCES["fp32"])
 
 
 def test_additional_detections_count_as_well(detector):
     post = detector.config.postprocess.model_copy(update={"nms_iou": 0.9})
     more = detector.config.model_copy(update={"postprocess": post})
-    other = exported(detector)
     graph = FixedDetector(detector, 200, TorchKernels())
     graph.config = more
-    other = ExportedDetector(graph, other.about)
-    parity = compare(detector, other, IMAGES, TOLERANCES["fp32"])
+    other = ExportedDetector(graph, exported(detector).about)
+    parity = parity_of(detector, other)
     assert parity.same < 0.99
+
+
+def test_references_say_how_many_candidates_decide(detector):
+    references = refer(detector, exported(detector).about, IMAGES)
+    most = max(r.needed for r in references)
+    enough = parity_of(detector, exported(detector, candidates=most))
+    assert enough.uncertain == 0
+    assert enough.same == 1.0
+    assert parity_of(detector, exported(detector, candidates=min(r.needed for r in references) - 2)).uncertain == 2
 
 
 def test_weights_of_detections_are_their_scores():
