@@ -19,6 +19,7 @@ from clis_core.errors import CheckpointError, ConfigError, DataError, Interrupte
 from clis_core.evaluation import predict as predicting
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.fixed import top_per_class
+from clis_core.evaluation.parts import Parts
 from clis_core.files import locked
 from clis_core.jobs import detect, eval_files
 from clis_core.jobs.evaluate import device_of_rank, evaluate_run
@@ -86,6 +87,19 @@ def evaluate(run, reporter=None, **options):
     return evaluate_run(run, load_config(run / "config.toml"), reporter=reporter or SilentReporter(), **options)
 
 
+@pytest.fixture
+def written(monkeypatch):
+    """Detections without a cap by part, as they were written."""
+    many, real = {}, Parts.write
+
+    def write(self, part, found, every):
+        many[part] = 0 if every is None else len(every)
+        real(self, part, found, every)
+
+    monkeypatch.setattr(Parts, "write", write)
+    return many
+
+
 def contents(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
 
@@ -110,12 +124,13 @@ def test_files(run, drawn_lvis):
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-def test_stopped_and_gone_on_with(run, small_parts, monkeypatch, fixed):
+def test_stopped_and_gone_on_with(run, small_parts, monkeypatch, written, fixed):
     """Whatever was detected before is not detected again, and the files are those of an uninterrupted evaluation."""
     monkeypatch.setattr(predicting, "PER_CLASS", 40)
     monkeypatch.setattr(detect, "PER_CLASS", 40)
     evaluate(run, fixed=fixed)
-    whole = contents(run / "eval-val")
+    whole, sizes = contents(run / "eval-val"), dict(written)
+    written.clear()
     for name in whole:
         (run / "eval-val" / name).unlink()
 
@@ -128,9 +143,14 @@ def test_stopped_and_gone_on_with(run, small_parts, monkeypatch, fixed):
     with pytest.raises(Interrupted, match="SIGTERM"):
         evaluate(run, Stopping(), fixed=fixed)
     assert contents(run / "eval-val") == {}
+    there = set(written)
+    written.clear()
     again = Heard()
     evaluate(run, again, fixed=fixed)
     assert again.steps[-1] == (6, 6)
+    assert len(there) == (3 if fixed else 2)
+    assert set(written) == set(sizes) - there
+    assert sum(written.values()) <= 1.2 * sum(sizes[n] for n in written), "floors come from the parts before"
     assert any("of the detections are there already" in text for text in again.texts)
     assert contents(run / "eval-val") == whole
 
@@ -154,7 +174,7 @@ def test_parts_of_another_evaluation_are_not_used(run, small_parts):
 
 
 @pytest.mark.parametrize("most", [15, 10_000])
-def test_without_a_cap_on_an_image(run, small_parts, monkeypatch, drawn_lvis, most):
+def test_without_a_cap_on_an_image(run, small_parts, monkeypatch, written, drawn_lvis, most):
     """The best of each class over all images are those that a detector without a cap gives, floors or not."""
     for module in (predicting, detect):
         monkeypatch.setattr(module, "PER_CLASS", most)
@@ -170,6 +190,11 @@ def test_without_a_cap_on_an_image(run, small_parts, monkeypatch, drawn_lvis, mo
     assert (len(expected) < len(every)) == (most == 15)
 
     metrics = evaluate(run, fixed=True)
+    if most == 15:
+        assert len(expected) < sum(written.values()) < len(every) / 2, "floors keep detections few"
+        assert written[5] < written[0] / 2
+    else:
+        assert sum(written.values()) == len(every)
     found = Detections.load(run / "eval-val" / "detections-fixed.npz")
     assert found.image_ids.tolist() == expected.image_ids.tolist()
     assert found.category_ids.tolist() == expected.category_ids.tolist()
