@@ -15,7 +15,7 @@ Rule = Literal["rank-first", "max-score", "max-size", "full-image", "centre"]
 
 def gen_regions(
     shards: Annotated[
-        Path | None, typer.Argument(metavar="[SHARDS]", help="Folder of shards; the workspace's if left out.")
+        Path | None, typer.Argument(metavar="SHARDS", help="Folder of shards; the workspace's if left out.")
     ] = None,
     detector: Annotated[
         str | None,
@@ -73,12 +73,14 @@ def gen_regions(
     by_detector = from_file is None and rule not in ("full-image", "centre")
     if not by_detector and (detector is not None or short_side is not None):
         raise typer.BadParameter("these regions need no detector: no --detector and no --short-side")
+    if by_detector and detector is None:
+        raise typer.BadParameter(f"--rule {rule} needs a detector: --detector RUN; or --rule full-image")
     workspace = find_workspace(Path.cwd())
     folder = shards or (workspace.shards if workspace else None)
     if folder is None:
         raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
     target = out or folder.with_name(f"{folder.name}-regions")
-    file = _checkpoint(detector) if by_detector else None
+    file = _checkpoint(detector) if detector is not None else None
     if dry_run:
         for path in (folder, file, from_file):
             if path is not None:
@@ -106,13 +108,11 @@ def gen_regions(
         console.note(f"{result.folder}: regions of {result.pictures} pictures.")
 
 
-def _checkpoint(detector: str | None) -> Path | None:
+def _checkpoint(detector: str) -> Path:
     """The checkpoint file that a run or a path means."""
     from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
     from clis_core.errors import CheckpointError
 
-    if detector is None:
-        return None
     if Path(detector).is_file():
         return Path(detector)
     run = resolve_run(detector, find_workspace(Path.cwd()))

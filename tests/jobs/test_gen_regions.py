@@ -27,10 +27,11 @@ from clis_core.data.shards.pixels import decode_picture
 from clis_core.data.shards.reader import Shards
 from clis_core.detectors.checkpoint import fingerprint, load_detector
 from clis_core.detectors.faster_rcnn import FasterRCNN
-from clis_core.detectors.label_regions import label_regions
+from clis_core.detectors.label_regions import LabelRegion, label_regions
 from clis_core.errors import ClisError, ConfigError, DataError, Interrupted
 from clis_core.files import locked
 from clis_core.jobs import gen_regions as job
+from clis_core.jobs import region_finders
 from clis_core.jobs.gen_regions import PREVIEW, STAGING, RegionOptions, RegionResult, gen_regions
 from clis_core.report import SilentReporter
 from tests.data.painted import CATEGORIES, painted_shards
@@ -324,6 +325,19 @@ def test_a_smaller_size_is_the_detectors(shards: Shards, base: Path, tmp_path: P
         if category != 9:
             (region,) = label_regions(detector, [seen(shards, number, detector)], [categories.label(category)])
             assert float(found[number]["score"]) == pytest.approx(region.score, rel=1e-3)
+
+
+def test_scores_of_fallbacks_are_not_in_the_mean(
+    shards: Shards, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(detector: FasterRCNN, images: list[Any], classes: list[int], rule: str) -> list[LabelRegion]:
+        return [LabelRegion(None if label == 1 else torch.tensor([0, 0, 0.5, 1]), 0.9 / label, 4) for label in classes]
+
+    monkeypatch.setattr(region_finders, "label_regions", found)
+    result = make(base, shards, tmp_path / "r")
+    assert (result.fallbacks, result.mean_score) == (20, pytest.approx((0.45 + 0.3) / 2))
+    entry = entries(tmp_path / "r", shards)[labels(shards).index(3)]
+    assert (entry["box"].tolist(), float(entry["score"]), int(entry["rank"])) == ([0, 0, 1, 1], pytest.approx(0.9), 4)
 
 
 @pytest.mark.parametrize(("rule", "box"), [("full-image", [0, 0, 1, 1]), ("centre", [0.1, 0.1, 0.9, 0.9])])
