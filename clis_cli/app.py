@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from clis_cli.commands import ablate, bench, build, crawl_google, eval, gen_regions, init, presets, shards, train
+from clis_cli.commands import (
+    ablate,
+    bench,
+    build,
+    crawl_google,
+    eval,
+    export,
+    gen_regions,
+    init,
+    presets,
+    shards,
+    train,
+)
 from clis_cli.console import note
 from clis_core import __version__
 from clis_core.errors import ClisError, DataError
@@ -35,6 +47,7 @@ app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("export")(export.export)
 app.command("ablate")(ablate.ablate)
 app.command("bench")(bench.bench)
 

@@ -10,7 +10,7 @@ from clis_core.detectors.checkpoint import fingerprint
 from clis_core.detectors.export.about import About
 from tests.detectors.conftest import SMALL
 
-CATEGORIES = Categories(Category(id=10 * i, name=f"thing {i}", images=i) for i in range(1, 6))
+CATEGORIES = Categories(Category(id=10 * i, name=f"thing {i}") for i in range(1, 6)).with_counts(range(1, 6))
 
 
 def sharp_detector(**head):
