@@ -91,3 +91,36 @@ def test_a_failed_early_sync_is_not_passed_over(number: int, tmp_path: Path, mon
     assert not is_finished(tmp_path / "b")
     build(tmp_path / "b", samples(60))
     assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+@pytest.fixture
+def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first fsync of a thread fails, all others are fine."""
+    real, failed = os.fsync, threading.Event()
+
+    def fsync(descriptor: int) -> None:
+        if threading.current_thread() is not threading.main_thread() and not failed.is_set():
+            failed.set()
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.usefixtures("soon", "failing_once")
+def test_the_last_early_sync_of_a_file_counts(tmp_path: Path) -> None:
+    with HashedFile(tmp_path / "a") as file:
+        file.write(bytes(4000))
+        with pytest.raises(OSError, match="Input/output error"):
+            file.finish()
+
+
+@pytest.mark.usefixtures("soon", "failing_once")
+def test_the_last_early_sync_before_a_checkpoint_counts(tmp_path: Path) -> None:
+    parts = staging.Staging(tmp_path, 1)
+    parts.start({})
+    parts.append(0, [bytes(4000)])
+    with pytest.raises(OSError, match="Input/output error"):
+        parts.checkpoint(1)
+    assert not (tmp_path / staging.PROGRESS).exists()
+    parts.close()
