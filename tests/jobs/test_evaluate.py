@@ -216,6 +216,13 @@ def test_without_a_cap_on_an_image(run, small_parts, monkeypatch, written, drawn
     assert contents(run / "eval-val") == ordinary, "files of the earlier evaluation are gone"
 
 
+def test_batches_are_full_though_they_are_in_one_part(run, small_parts):
+    config, heard = load_config(run / "config.toml"), Heard()
+    config = config.model_copy(update={"eval": config.eval.model_copy(update={"batch": 5})})
+    evaluate_run(run, config, reporter=heard)
+    assert heard.steps == [(5, 12), (10, 12), (12, 12)]
+
+
 def test_only_one_process_evaluates_into_a_folder(run):
     (run / "eval-val").mkdir()
     with locked(run / "eval-val" / ".lock"), pytest.raises(CheckpointError, match="another process is evaluating"):
