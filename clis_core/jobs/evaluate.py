@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -219,7 +220,7 @@ def measure(
 def _judge(
     prepared: Prepared, categories: Categories, folder: Path, fixed: bool, score_cut: float
 ) -> tuple[Metrics, Detections]:
-    found = Detections.load(folder / DETECTIONS)
+    found = replace(Detections.load(folder / DETECTIONS), source="the detector")
     images = {c.id: c.images for c in categories if c.images is not None}
     every = Detections.load(folder / FIXED) if fixed else None
     return evaluate_in_full(prepared, found, images=images or None, every=every, score_cut=score_cut), found
