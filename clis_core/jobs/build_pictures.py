@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def build(
         selection: which of them, and as what.
         out: folder of the shards.
         options: how.
-        plan: what makes the same build: the command's name, its source and options, as plain json values.
+        plan: what makes the same build, as plain json values: see `source_facts`, and more of the command's own.
         reporter: gets progress and messages.
 
     Returns:
@@ -51,6 +52,7 @@ def build(
             begun otherwise.
         Interrupted: SIGINT or SIGTERM; running the same command again goes on.
     """
+    _check_outside(out, [Path(path) for path in plan["source"]])
     plan = {**plan, **options.facts()}
     if is_finished(out):
         manifest = read_manifest(out)
@@ -95,6 +97,20 @@ class _StopsBetweenShards:
             raise Interrupted(
                 f"Stopped by {self._stop.name} after {done} of {total} shards; what was built is kept.",
                 hint="Run the same command again to go on.",
+            )
+
+
+def _check_outside(out: Path, sources: Sequence[Path]) -> None:
+    """Check that the shards do not become a class of their own source.
+
+    Raises:
+        DataError: they would.
+    """
+    for source in sources:
+        if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+            raise DataError(
+                f"{out} lies in {source}, where the next build would take it for a part of the source.",
+                hint=f"Take a folder beside it: -o {shlex.quote(str(source.parent / 'shards'))}",
             )
 
 

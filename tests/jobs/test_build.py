@@ -539,6 +539,15 @@ def test_nothing_is_written_outside(tmp_path: Path) -> None:
             assert all(member.isfile() and "/" not in member.name and ".." not in member.name for member in tar)
 
 
+def test_shards_do_not_go_into_their_source(tmp_path: Path, lvis: Path) -> None:
+    source = class_folders(tmp_path / "pictures", draw_items(each=1))
+    for out in (source, source / "shards", source / "n02084071" / ".." / "deep" / "er"):
+        with pytest.raises(DataError, match="would take it for a part of the source") as caught:
+            build_own(source, out, lvis)
+        assert f"-o {tmp_path / 'shards'}" in (caught.value.hint or "")
+    assert sorted(path.name for path in source.iterdir()) == sorted(WNIDS)
+
+
 def test_few_pictures_make_few_shards(tmp_path: Path, lvis: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from clis_core.jobs import build_pictures
 

@@ -325,7 +325,7 @@ class ShardBuilder:
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
         """Say what is kept when the folder cannot be written; nothing can be added then."""
-        kept = f"The {self._kept} pictures of the last checkpoint are kept in {self._out}."
+        kept = f"The {self._kept} pictures of the last checkpoint are kept." if self._kept else "Nothing is kept."
         try:
             with writing(self._out, kept):
                 yield

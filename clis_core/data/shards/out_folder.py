@@ -25,8 +25,9 @@ def check_own(out: Path) -> None:
     if out.exists() and not (out / STAGING).exists():
         taken = sorted(path.name for path in out.iterdir() if _TAKEN.fullmatch(path.name))
         if taken:
+            more = len(taken) - 1
             raise DataError(
-                f"{out} holds files that are not of this build: {taken[0]} and {len(taken) - 1} more.",
+                f"{out} holds files that are not of this build: {taken[0]}{f' and {more} more' if more else ''}.",
                 hint="Take an empty folder: -o FOLDER",
             )
 
