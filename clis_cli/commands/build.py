@@ -66,7 +66,7 @@ def build_imagenet_subset(
     workspace = shared.here()
     sources, which = shared.pick_sources(source, workspace), shared.pick_vocabulary(lvis, workspace)
     if dry_run and not sources and split_file is None:
-        shared.tell_coverage(imagenet_vocabulary(which), "ImageNet's 21,841 classes", as_json)
+        shared.tell_coverage(imagenet_vocabulary(which), as_json)
         return
     command = "build-imagenet-subset"
     folder = shared.pick_out(out, workspace, sources, command, needed=not dry_run)
@@ -76,11 +76,18 @@ def build_imagenet_subset(
             {
                 **shared.coverage_record(plan.vocabulary),
                 **shared.dry_record(plan.source, plan.selection.category_of, folder),
+                "classes_known": plan.others is not None,
             }
         )
         return
-    shared.tell_match(plan.vocabulary, f"a class of the {plan.source.kind}", None if dry_run else shared.SHOWN)
-    if plan.others:
+    shared.tell_match(
+        plan.vocabulary,
+        shared.IMAGENET if plan.others is None else f"a class of the {plan.source.kind}",
+        None if dry_run else shared.SHOWN,
+    )
+    if plan.others is None:
+        console.note(f"Which of them the {plan.source.kind} has is known when all of it has been read.")
+    elif plan.others:
         console.note(f"{len(plan.others)} classes of the source are not taken.")
     for note in plan.notes:
         console.note(note)

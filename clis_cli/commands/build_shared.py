@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Rows of a list on the screen before a build; --dry-run shows all."""
+IMAGENET = "one of ImageNet's 21,841 classes"
 GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
 Sources = Annotated[
@@ -134,12 +135,12 @@ def coverage_record(vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def tell_coverage(vocabulary: Vocabulary, what: str, as_json: bool) -> None:
+def tell_coverage(vocabulary: Vocabulary, as_json: bool) -> None:
     """What matches, as json on stdout or in words on stderr."""
     if as_json:
         console.print_json(coverage_record(vocabulary))
     else:
-        tell_match(vocabulary, f"one of {what}", None)
+        tell_match(vocabulary, IMAGENET, None)
 
 
 def tell_match(vocabulary: Vocabulary, what: str, most: int | None) -> None:

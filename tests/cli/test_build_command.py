@@ -13,7 +13,7 @@ from clis_core.errors import Interrupted
 from clis_core.jobs import build_imagenet_subset, build_images
 from clis_core.jobs.build_options import BuildOptions
 from tests.jobs.building import CATEGORIES, samples, vocabulary
-from tests.pack import WNIDS, Item, class_folders, class_tars, draw_items, write
+from tests.pack import WNIDS, Item, class_folders, class_tars, draw_items, tar_of_folders, write
 
 OPTIONS = (
     *("--max-per-class", "7", "--workers", "3", "--max-bad-fraction", "0.25", "--min-side", "20"),
@@ -153,6 +153,15 @@ def test_a_dry_run_without_a_source_is_about_all_of_imagenet(clis: Any) -> None:
     record = json.loads(clis("build-imagenet-subset", "--dry-run", "--json").out)
     assert len(record["matched"]) == 997
     assert len(record["unmatched"]) == 206
+
+
+def test_what_only_reading_tells_is_not_claimed(clis: Any, world: Path) -> None:
+    tar_of_folders(world / "whole.tar.gz", draw_items(), "w:gz")
+    words = ("build-imagenet-subset", "whole.tar.gz", "--lvis", "data/train.json", "--dry-run")
+    lines = clis(*words).err.splitlines()
+    assert lines[0].startswith("4 of 5 categories match one of ImageNet's 21,841 classes (")
+    assert "Which of them the tar of class folders has is known when all of it has been read." in lines
+    assert json.loads(clis(*words, "--json").out)["classes_known"] is False
 
 
 def test_long_lists_are_cut_before_a_build_and_whole_in_a_dry_run(clis: Any, world: Path) -> None:
