@@ -10,6 +10,7 @@ Boxes are xyxy in pixels of the frame; the image lies at its top left.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -40,6 +41,10 @@ class FixedDetections(NamedTuple):
     labels: Tensor
     scores: Tensor
     certain: Tensor
+
+
+Run = Callable[[Tensor, Tensor], FixedDetections]
+"""Images and sizes to detections, as `FixedDetector.forward`; by whatever program."""
 
 
 class Kernels(Protocol):

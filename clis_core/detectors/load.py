@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from clis_core.batch import Detection
 from clis_core.categories import Categories
-from clis_core.config.detector import DetectorConfig
-from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.export.model import ExportedDetector
+from clis_core.detectors.faster_rcnn import FasterRCNN
 
 EXPORTED = (".onnx", ".pt2", ".safetensors")
 """Suffixes of what `clis export` writes and `load_model` reads."""
 
 
-class Model(Protocol):
-    """What detects: a detector of this package, or an exported file that runs."""
-
-    @property
-    def config(self) -> DetectorConfig:
-        """Its settings."""
-
-    def __call__(self, images: list[Tensor], /) -> list[Detection]:
-        """Images uint8 ``[3, h, w]`` of any size to one `Detection` each, in pixels of the image."""
+Model = FasterRCNN | ExportedDetector
+"""What detects: ``config``, and images uint8 ``[3, h, w]`` of any size to one `Detection` each."""
 
 
 class Loaded(NamedTuple):
@@ -42,6 +35,13 @@ class Loaded(NamedTuple):
     step: int
 
 
+def identity(model: Model) -> dict[str, str]:
+    """What tells one model from another: its weights, its form and where it runs."""
+    if isinstance(model, FasterRCNN):
+        return {"weights": fingerprint(model.state_dict()), "device": next(model.parameters()).device.type}
+    return {"weights": hashlib.sha256(model.about.to_json().encode()).hexdigest(), "device": model.device.type}
+
+
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
     """Read a checkpoint (``.pt``) or an exported file (``.onnx``, ``.pt2``, ``.safetensors``) by its suffix.
 
@@ -52,15 +52,13 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
     path, device = Path(path), torch.device(device)
     match path.suffix:
         case ".onnx":
-            from clis_core.detectors.export.model import ExportedDetector
             from clis_core.detectors.export.onnx_file import open_onnx
 
-            exported = ExportedDetector(*open_onnx(path, device))
+            exported = ExportedDetector(*open_onnx(path, device), device)
         case ".pt2":
-            from clis_core.detectors.export.model import ExportedDetector
             from clis_core.detectors.export.pt2_file import open_pt2
 
-            exported = ExportedDetector(*open_pt2(path, device))
+            exported = ExportedDetector(*open_pt2(path, device), device)
         case ".safetensors":
             from clis_core.detectors.export.weights_file import read_safetensors
 

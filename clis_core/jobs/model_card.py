@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from clis_core import __version__
 from clis_core.categories import Categories
+from clis_core.config.load import dump_toml
 from clis_core.config.run import RunConfig
 from clis_core.detectors.export.about import About
 
@@ -97,16 +96,16 @@ def _record(file: Path) -> dict[str, Any]:
 
 def _settings(config: RunConfig, about: About) -> str:
     used = config.model_copy(update={"detector": about.config}).model_dump(exclude_none=True)
-    if config.method.kind != "clis":
-        del used["pictures"]
-    return tomli_w.dumps(_without_paths(used))
+    tables = dump_toml(RunConfig.model_validate(_without_paths(used))).split("\n\n")
+    unused = () if config.method.kind == "clis" else ("[pictures]", "[pictures.")
+    return "\n\n".join(table for table in tables if not table.startswith(unused)).rstrip("\n") + "\n"
 
 
 def _without_paths(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_paths(inner) for key, inner in value.items()}
-    if isinstance(value, Path) or (isinstance(value, str) and "/" in value):
-        return _name(Path(value)) if Path(value).is_absolute() else str(value)
+    if isinstance(value, Path) or (isinstance(value, str) and Path(value).is_absolute()):
+        return Path(value).name
     return value
 
 

@@ -9,9 +9,8 @@ from clis_core.batch import Detection
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
 from clis_core.detectors.export.about import About
-from clis_core.detectors.export.onnx_file import Run
 from clis_core.detectors.faster_rcnn import unscale
-from clis_core.detectors.fixed import FixedDetections, TorchKernels
+from clis_core.detectors.fixed import FixedDetections, Run, TorchKernels
 from clis_core.detectors.preprocess import resize
 
 
@@ -38,16 +37,19 @@ class ExportedDetector:
     Args:
         run: images and sizes to detections in the frame, see `FixedDetector.forward`.
         about: what the file says of itself.
+        device: where it runs; the CPU if not given.
 
     Attributes:
         about: likewise.
+        device: likewise.
         images: how many images it has seen.
         uncertain: of how many of them the candidates of the graph were too few to be certain.
     """
 
-    def __init__(self, run: Run, about: About) -> None:
+    def __init__(self, run: Run, about: About, device: torch.device | None = None) -> None:
         self._run = run
         self.about = about
+        self.device = device or torch.device("cpu")
         self.images = 0
         self.uncertain = 0
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,10 @@ from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
 from clis_core.detectors.export.capture import capture
 from clis_core.detectors.faster_rcnn import FasterRCNN
-from clis_core.detectors.fixed import FixedDetections, FixedDetector
+from clis_core.detectors.fixed import FixedDetections, FixedDetector, Run
 from clis_core.errors import CheckpointError, ConfigError
 from clis_core.files import replacing
 
-Run = Callable[[Tensor, Tensor], FixedDetections]
 INSTALL = "pip install 'clis[onnx]'"
 OUTPUTS = ("boxes", "labels", "scores", "certain")
 _NAMES_OF_DIMENSIONS = ("batch", "height", "width")

@@ -13,10 +13,9 @@ from torch import Tensor
 from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
 from clis_core.detectors.export.capture import capture
-from clis_core.detectors.export.onnx_file import Run
 from clis_core.detectors.export.pt2_check import check_pt2
 from clis_core.detectors.faster_rcnn import FasterRCNN
-from clis_core.detectors.fixed import FixedDetections, FixedDetector, TorchKernels
+from clis_core.detectors.fixed import FixedDetections, FixedDetector, Run, TorchKernels
 from clis_core.errors import CheckpointError
 from clis_core.files import replacing
 

@@ -24,7 +24,7 @@ def write_safetensors(detector: FasterRCNN, about: About, path: Path) -> None:
         ConfigError: the library is not installed.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ImportError as error:
         raise ConfigError("Writing safetensors needs a library that is not installed.", hint=INSTALL) from error
     kind = torch.float16 if about.precision == "fp16" else torch.float32
@@ -33,7 +33,7 @@ def write_safetensors(detector: FasterRCNN, about: About, path: Path) -> None:
         for name, tensor in detector.state_dict().items()
     }
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", about_file.KEY: about.to_json()})
+        temporary.write_bytes(save(state, metadata={"format": "pt", about_file.KEY: about.to_json()}))
 
 
 def read_safetensors(path: Path, device: torch.device | str = "cpu") -> Shipped:
