@@ -12,8 +12,11 @@ from clis_cli import console, options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clis_core.config.load import Layer
+    from clis_core.config.workspace import Workspace
     from clis_core.evaluation.metrics import Metrics
 
+EXPORTED = (".onnx", ".pt2", ".safetensors")
 Engine = Literal["hotcoco", "lvis", "pycocotools"]
 WRITTEN = "metrics, class table, mistakes, calibration"
 SHOWN = ("per_class", "mistakes")
@@ -27,7 +30,7 @@ def evaluate(
     *,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Run folder or its name; the newest run if left out."),
+        typer.Argument(metavar="[RUN|FILE]", help="Run, or file of clis export; the newest run if left out."),
     ] = None,
     split: Annotated[Literal["val", "train"], typer.Option("--split", help="The images to judge on.")] = "val",
     checkpoint: Annotated[
@@ -82,6 +85,10 @@ def evaluate(
 
         clis eval runs/first --split train --set detector.postprocess.detections=100
 
+    What clis export wrote, on the images of the run or the workspace that it lies in:
+
+        clis eval runs/first/model.onnx
+
     A file of detections of any detector:
 
         clis eval --detections results.json --gt lvis_v1_val.json --fixed -o judged
@@ -106,9 +113,16 @@ def evaluate(
     from clis_core.config.resume import eval_config
     from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
 
-    folder = resolve_run(run, find_workspace(Path.cwd()))
-    flags = {"--device": ("device", device), "--engine": ("eval.engine", engine)}
-    config = eval_config(folder, command_layer(settings or [], flags))
+    command = command_layer(settings or [], {"--device": ("device", device), "--engine": ("eval.engine", engine)})
+    workspace = find_workspace(Path.cwd())
+    if run is not None and Path(run).suffix in EXPORTED:
+        if checkpoint != "last":
+            raise typer.BadParameter("--checkpoint goes with a run, not with a file")
+        more |= {"split": split, "save_json": save_json}
+        _evaluate_model(Path(run), workspace, command, more, shown, as_json=as_json, dry_run=dry_run)
+        return
+    folder = resolve_run(run, workspace)
+    config = eval_config(folder, command)
     if dry_run:
         last = (checkpoints_of(folder) or [folder / "checkpoints"])[-1]
         weights = {"last": last, "best": folder / "best.pt"}.get(checkpoint, checkpoint)
@@ -126,6 +140,33 @@ def evaluate(
         )
     if metrics is not None:  # else the first process of torchrun has it
         _print(f"{folder.name}, {split}", metrics, shown, as_json)
+
+
+def _evaluate_model(
+    path: Path,
+    workspace: Workspace | None,
+    command: Layer,
+    more: dict[str, Any],
+    shown: list[str],
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    from clis_core.config.load import dump_toml
+    from clis_core.config.model_file import evaluation_config, output_folder
+
+    config, split = evaluation_config(path, workspace, command), more["split"]
+    if dry_run:
+        for read in (path, (config.data.val if split == "val" else config.data.train) or config.data.root):
+            console.note(f"would read   {read}")
+        console.note(f"would write  {output_folder(path, split)}: {WRITTEN}, detections")
+        typer.echo(dump_toml(config), nl=False)
+        return
+    from clis_core.jobs.evaluate_model import evaluate_model
+
+    with console.reporter() as report:
+        metrics = evaluate_model(path, config, **more, reporter=report)
+    _print(f"{path.name}, {split}", metrics, shown, as_json)
 
 
 def _judge_file(

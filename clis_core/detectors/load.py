@@ -13,10 +13,6 @@ from clis_core.detectors.checkpoint import fingerprint, load_detector
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.faster_rcnn import FasterRCNN
 
-EXPORTED = (".onnx", ".pt2", ".safetensors")
-"""Suffixes of what `clis export` writes and `load_model` reads."""
-
-
 Model = FasterRCNN | ExportedDetector
 """What detects: ``config``, and images uint8 ``[3, h, w]`` of any size to one `Detection` each."""
 

@@ -18,6 +18,7 @@ from clis_core.categories import Categories
 from clis_core.data.annotations import AnnotationTable
 from clis_core.detectors.above_floors import detect_above_floors
 from clis_core.detectors.build import Detector
+from clis_core.detectors.load import Model
 from clis_core.evaluation.detections import DetectionBuilder, Detections
 from clis_core.evaluation.fixed import PER_CLASS
 from clis_core.evaluation.parts import Parts
@@ -42,7 +43,7 @@ def batches_of(parts: Parts, mine: Sequence[int], batch: int) -> list[list[int]]
 
 
 def predict(
-    detector: Detector,
+    detector: Model,
     categories: Categories,
     table: AnnotationTable,
     parts: Parts,
@@ -71,7 +72,10 @@ def predict(
     Returns:
         Whether all of them are written; False if it was asked to stop.
     """
-    run = _EveryDetection(detector, categories) if parts.every else _Ordinary(detector)
+    run: _Ordinary | _EveryDetection = _Ordinary(detector)
+    if parts.every:
+        assert isinstance(detector, Detector), "an exported graph gives no detections beyond its cap"
+        run = _EveryDetection(detector, categories)
     ids = np.asarray(categories.ids, dtype=np.int64)
     stream, seen = iter(images), iter([*there, len(parts)])
     before = next(seen)
@@ -100,7 +104,7 @@ def predict(
 class _Ordinary:
     """A detector with its own cap on the detections of an image."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Model) -> None:
         self._detector = detector
 
     def __call__(self, images: list[Tensor]) -> list[Both]:

@@ -10,8 +10,7 @@ from typing import Any
 from clis_core.batch import fit_size
 from clis_core.categories import Categories
 from clis_core.data.layout import Split
-from clis_core.detectors.build import Detector
-from clis_core.detectors.checkpoint import fingerprint
+from clis_core.detectors.load import Model, identity
 from clis_core.evaluation.fixed import PER_CLASS
 from clis_core.evaluation.images import load_images
 from clis_core.evaluation.parts import Parts
@@ -28,7 +27,7 @@ UNCAPPED_PART = 16
 
 
 def detect(
-    detector: Detector,
+    detector: Model,
     categories: Categories,
     data: Split,
     folder: Path,
@@ -48,7 +47,7 @@ def detect(
     however often it was stopped.
 
     Args:
-        detector: in inference mode, on its device.
+        detector: in inference mode, on its device; ``every`` needs one of this package.
         categories: the classes that it was trained on.
         data: the images.
         folder: gets `DETECTIONS`, and parts in a folder of their own, which go on where an earlier call stopped.
@@ -95,22 +94,21 @@ def detect(
     return True
 
 
-def largest_side_needed(detector: Detector, data: Split) -> int:
+def largest_side_needed(detector: Model, data: Split) -> int:
     """Short side (pixels) that an image must at least be decoded at, so that the detector only ever shrinks it."""
     config = detector.config
     sizes = (fit_size(int(h), int(w), config.short_side, config.long_side) for h, w in data.table.sizes)
     return max(min(size) for size in sizes)
 
 
-def _plan(detector: Detector, data: Split, batch: int, exif: bool) -> dict[str, Any]:
+def _plan(detector: Model, data: Split, batch: int, exif: bool) -> dict[str, Any]:
     """What the detections depend on."""
     images = hashlib.sha256()
     for array in (data.table.image_ids, data.table.sizes):
         images.update(array.tobytes())
     return {
-        "detector_sha256": fingerprint(detector.state_dict()),
+        **identity(detector),
         "detector": detector.config.model_dump(mode="json"),
-        "device": next(detector.parameters()).device.type,
         "images_sha256": images.hexdigest(),
         "files": str(data.files.root.absolute()),
         "batch": batch,

@@ -17,8 +17,8 @@ from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
 from clis_core.data.workers import naming_dead_workers
-from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.load import Model
 from clis_core.errors import CheckpointError, Interrupted
 from clis_core.evaluation.analysis import SCORE_CUT
 from clis_core.evaluation.detections import Detections
@@ -84,7 +84,7 @@ def evaluate_run(
         path = find_checkpoint(run, checkpoint)
         shipped = load_detector(path, device)
         detector = shipped.detector
-        detector.config = _with_inference_settings(detector.config, config.detector)
+        detector.config = with_inference_settings(detector.config, config.detector)
         data = open_split(config.data, split, run.parent / ".cache")
         shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
         reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
@@ -149,7 +149,7 @@ def find_checkpoint(run: Path, name: str) -> Path:
 
 
 def measure(
-    detector: Detector,
+    detector: Model,
     categories: Categories,
     data: Split,
     config: EvalConfig,
@@ -237,7 +237,7 @@ def evaluation_groups(categories: Categories, data: Split) -> Mapping[int, Group
     return None if given else groups_of(categories)
 
 
-def _with_inference_settings(own: DetectorConfig, wanted: DetectorConfig) -> DetectorConfig:
+def with_inference_settings(own: DetectorConfig, wanted: DetectorConfig) -> DetectorConfig:
     """The checkpoint's detector with the settings that may be changed after training."""
     return own.model_copy(
         update={

@@ -20,7 +20,7 @@ from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.export.parity import TOLERANCES, Parity, compare, refer
 from clis_core.errors import ClisError, ConfigError, DataError
 from clis_core.files import sync_folder, write_text
-from clis_core.jobs.evaluate import _with_inference_settings, find_checkpoint
+from clis_core.jobs.evaluate import find_checkpoint, with_inference_settings
 from clis_core.jobs.model_card import model_card
 from clis_core.report import Reporter
 
@@ -98,7 +98,7 @@ def export(run: Path, config: RunConfig, out: Path, options: ExportOptions, *, r
         check_frame(options.frame)
     path = find_checkpoint(run, options.checkpoint)
     shipped = load_detector(path)
-    shipped.detector.config = _with_inference_settings(shipped.detector.config, config.detector)
+    shipped.detector.config = with_inference_settings(shipped.detector.config, config.detector)
     about = About(
         shipped.detector.config,
         shipped.categories,

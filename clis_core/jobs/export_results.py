@@ -15,7 +15,7 @@ from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.jobs.detect import DETECTIONS, detect
 from clis_core.jobs.device import naming_full_memory, open_device
-from clis_core.jobs.evaluate import _with_inference_settings, find_checkpoint
+from clis_core.jobs.evaluate import find_checkpoint, with_inference_settings
 from clis_core.jobs.ranks import Ranks
 from clis_core.report import Reporter
 from clis_core.training.interrupt import StopRequest
@@ -52,7 +52,7 @@ def export_results(
     """
     path = find_checkpoint(run, checkpoint)
     shipped = load_detector(path, open_device(config.device))
-    shipped.detector.config = _with_inference_settings(shipped.detector.config, config.detector)
+    shipped.detector.config = with_inference_settings(shipped.detector.config, config.detector)
     data = open_split(config.data, split, run.parent / ".cache")
     shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
     staging = out.with_name(f".{out.name}.parts")

@@ -1,17 +1,22 @@
 """The job behind `clis export`: files that were checked, weights with a card, results; and what it refuses."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
+from clis_core.categories import Categories, Category
 from clis_core.config.load import Layer, preset_layer, resolve, save_config
 from clis_core.detectors.checkpoint import pack
 from clis_core.detectors.export import pt2_file
 from clis_core.detectors.load import load_model
 from clis_core.errors import CheckpointError, ClisError, ConfigError, DataError
+from clis_core.evaluation.detections import Detections
+from clis_core.jobs.evaluate import evaluate_run
+from clis_core.jobs.evaluate_model import evaluate_model
 from clis_core.jobs.export import ExportOptions, choose_candidates, export
 from clis_core.jobs.export_results import export_results
 from clis_core.report import SilentReporter
@@ -165,23 +170,58 @@ def test_weights_with_a_card(run, tmp_path):
     assert "Not measured" in result.card.read_text()
 
 
-def test_results(tmp_path, drawn_coco):
-    truth = json.loads(next(drawn_coco.rglob("*val*.json")).read_text())
-    from clis_core.categories import Categories, Category
+@pytest.fixture
+def world(tmp_path, drawn_lvis):
+    """A run of a random detector with the classes of a drawn data set."""
+    truth = json.loads(next(drawn_lvis.rglob("*val*.json")).read_text())
+    categories = Categories(Category(c["id"], c["name"], c.get("synset")) for c in truth["categories"])
+    detector = sharp_detector(classes=len(categories))
+    return make_run(tmp_path, detector, categories, root=drawn_lvis, workers=0), truth
 
-    categories = Categories(Category(c["id"], c["name"]) for c in truth["categories"])
-    from clis_core.detectors.build import build_detector
 
-    torch.manual_seed(0)
-    detector = build_detector(sharp_detector().config, len(categories)).eval()
-    run, config = make_run(tmp_path, detector, categories, root=drawn_coco, workers=0)
+def test_results(world, tmp_path):
+    run, truth = world
     out = tmp_path / "out" / "results.json"
-    count = export_results(run, config, out, reporter=Heard())
+    count = export_results(*run, out, reporter=Heard())
     found = json.loads(out.read_text())
     assert len(found) == count > 0
     assert {d["image_id"] for d in found} == {i["id"] for i in truth["images"]}
-    assert {d["category_id"] for d in found} <= set(categories.ids)
+    assert {d["category_id"] for d in found} <= {c["id"] for c in truth["categories"]}
     assert [p.name for p in out.parent.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("suffix", ["pt2", "safetensors"])
+def test_an_exported_file_measures_like_its_run(world, suffix):
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors")
+    (run, config), _ = world
+    path, heard = run / f"model.{suffix}", Heard()
+    export(run, config, path, ExportOptions(suffix, check=2), reporter=heard)
+    metrics = evaluate_model(path, config, reporter=heard)
+    expected = evaluate_run(run, config, reporter=heard)
+    assert metrics.values == pytest.approx(expected.values, abs=1e-9)
+    written = run / f"{path.name}.eval-val"
+    assert json.loads((written / "metrics.json").read_text())["metrics"] == metrics.values
+    ours, theirs = (Detections.load(f / "detections.npz") for f in (written, run / "eval-val"))
+    assert len(ours) == len(theirs) > 20
+    with pytest.raises(ConfigError, match="the graph has a cap") if suffix == "pt2" else nullcontext():
+        evaluate_model(path, config, fixed=True, reporter=heard)
+
+
+def test_too_few_candidates_are_told_at_the_end(world):
+    (run, config), _ = world
+    path, heard = run / "model.pt2", Heard()
+    export(run, config, path, ExportOptions("pt2", frame=(128, 128), check=0, candidates=10), reporter=heard)
+    evaluate_model(path, config, reporter=heard)
+    assert any("10 candidates may have been too few" in text and "--candidates 40" in text for text in heard.warnings)
+
+
+def test_a_file_of_other_classes(world, tmp_path):
+    (_, config), _ = world
+    other = make_run(tmp_path / "other", sharp_detector())
+    export(*other, tmp_path / "m.safetensors", ExportOptions("safetensors"), reporter=Heard())
+    with pytest.raises(DataError, match="does not have"):
+        evaluate_model(tmp_path / "m.safetensors", config, reporter=Heard())
 
 
 def test_what_is_refused(run, pictures, tmp_path):

@@ -13,13 +13,13 @@ from tests.detectors.conftest import SMALL
 CATEGORIES = Categories(Category(id=10 * i, name=f"thing {i}") for i in range(1, 6)).with_counts(range(1, 6))
 
 
-def sharp_detector(**head):
+def sharp_detector(classes=5, **head):
     """Its scores differ as a trained detector's do."""
     torch.manual_seed(0)
     config: FasterRCNNConfig = SMALL.model_copy(
         update={"head": SMALL.head.model_copy(update=head), "short_side": 128, "long_side": 256}
     )
-    detector = build_detector(config, len(CATEGORIES)).eval()
+    detector = build_detector(config, classes).eval()
     torch.manual_seed(3)
     for layer, std in (
         (detector.head.fc_cls, 0.3),
