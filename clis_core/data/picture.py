@@ -25,13 +25,15 @@ QUALITY = 95
 
 _GZIP = b"\x1f\x8b"
 _END = b"\xff\xd9"
-_SHORT_HEAD = 2048
-"""Bytes before a scan up to which they are remembered: without EXIF, which differs from picture to picture."""
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """In the data of a scan: no stuffed 0xFF, no filling, no restart."""
 _PLAIN_FRAMES = (0xC0, 0xC1)
-_TABLES = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))
-"""Markers before a scan that change nothing about how many scans there are: tables, comments, applications' data."""
+_TABLES = (0xC4, 0xDB, 0xDD, 0xE0, 0xE1, 0xE2, 0xEE)
+"""Markers before a scan: tables, and what says how colours are meant, how to turn, how many pictures there are."""
+_SKIPPED = (*range(0xE3, 0xEE), 0xEF, 0xFE)
+"""Markers of other applications' data and of comments, which no decoder looks into."""
+_LONGEST = 2048
+"""Bytes of tables that are remembered; EXIF makes more of them, and differs from picture to picture."""
 _TAIL = 64 << 10
 """Cameras write up to some kilobytes behind a JPEG's end."""
 
@@ -152,11 +154,11 @@ def _check_jpeg(data: bytes) -> bool:
     Raises:
         RefusedPictureError: it is cut short or damaged.
     """
-    scan = _only_scan(data)
+    tables = _tables(data)
     try:
-        if scan is None:
+        if tables is None:
             return _is_turned(data)
-        return _is_turned_by_head(data[:scan]) if scan <= _SHORT_HEAD else _is_turned(data[:scan] + _END)
+        return _is_turned_by(tables) if len(tables) <= _LONGEST else _is_turned(tables)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         whole = _END in data[-_TAIL:]
         raise RefusedPictureError("damaged" if whole else "cut short", str(error)) from None
@@ -171,27 +173,28 @@ def _is_turned(data: bytes) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_turned_by_head(head: bytes) -> bool:
-    """The same by what stands before the scan; remembered, as pictures of one origin often agree in it."""
-    return _is_turned(head + _END)
+def _is_turned_by(tables: bytes) -> bool:
+    """The same, remembered: pictures of one origin often agree in their tables."""
+    return _is_turned(tables)
 
 
-def _only_scan(data: bytes) -> int | None:
-    """Where the data of a JPEG's scan begin, if it is sequential, has one scan alone, and this ends with the file's."""
-    at = 2
-    channels: int | None = None
+def _tables(data: bytes) -> bytes | None:
+    """The tables of a JPEG as one without data; None if it is not sequential, or its one scan does not end it."""
+    at, channels, kept = 2, 0, [data[:2]]
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a byte of padding
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker not in _SKIPPED:
+            kept.append(data[at:end])
         if marker == 0xDA:
             found = _MARKER.search(data, end) if channels == data[at + 4] else None
-            return end if found is not None and found[0] == _END else None
-        if marker in _PLAIN_FRAMES and channels is None:
+            return b"".join([*kept, _END]) if found is not None and found[0] == _END else None
+        if marker in _PLAIN_FRAMES and not channels:
             channels = data[at + 9]
-        elif marker not in _TABLES:
+        elif marker not in _TABLES and marker not in _SKIPPED:
             return None
         at = end
     return None
