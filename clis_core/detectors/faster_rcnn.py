@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from clis_core.batch import Detection, ImageBatch, RawImage, fit_size
@@ -44,6 +45,15 @@ class Encoder(nn.Module):
         """``[N, 3, H, W]`` to one map ``[N, C, H / s, W / s]`` for each stride s of the pyramid."""
         maps = self.backbone(pixels)
         return list(self.pyramid({str(i): maps[i] for i in self.used}).values())
+
+    def merged(self, pixels: Tensor) -> list[Tensor]:
+        """What each level's last convolution makes the level of, without the one that is pooled from another."""
+        maps = self.backbone(pixels)
+        levels = [inner(maps[i]) for inner, i in zip(self.pyramid.inner_blocks, self.used, strict=True)]
+        for fine in reversed(range(len(levels) - 1)):
+            above = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
+            levels[fine] = levels[fine] + above
+        return levels
 
 
 class Scored(NamedTuple):

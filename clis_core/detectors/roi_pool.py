@@ -79,23 +79,34 @@ class RoiPool(nn.Module):
         channels = features[0].shape[1]
         rows = torch.cat([f.permute(0, 2, 3, 1).reshape(-1, channels) for f in features])
         rows = rows.to(rois.dtype)  # sums in full precision under autocast
-        index, weight = self._samples(features, rois, image)
+        index, weight = self.samples(features, rois, image)
         out = F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight)  # [R * P * P, C]
         return out.view(len(rois), self.size, self.size, channels).permute(0, 3, 1, 2)
 
-    def _samples(self, features: list[Tensor], rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows and weights of the pixels that each cell sums: int64 and float32 ``[R * P * P, (2 S)^2]``."""
-        cells, per_cell = self.size, self.sampling_ratio
+    def samples(self, features: list[Tensor], rois: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The pixels that each cell sums.
+
+        Args:
+            features: maps ``[N, C, H_l, W_l]``; their shapes alone matter.
+            rois: ``[R, 4]``.
+            image: int64 ``[R]``, which of the N images a box is of.
+
+        Returns:
+            int64 ``[R * P * P, (2 S)^2]``, numbers of pixels: level after level, image after image, row by row; and
+            their weights, float32.
+        """
+        cells, per_cell, device = self.size, self.sampling_ratio, rois.device
         levels = self.levels(rois)
-        heights = torch.tensor([f.shape[2] for f in features])
-        widths = torch.tensor([f.shape[3] for f in features])
-        ends = torch.cumsum(torch.tensor([0] + [f.shape[0] * f.shape[2] * f.shape[3] for f in features]), 0)
+        heights = torch.tensor([f.shape[2] for f in features], device=device)
+        widths = torch.tensor([f.shape[3] for f in features], device=device)
+        counts = [f.shape[0] * f.shape[2] * f.shape[3] for f in features]
+        ends = torch.cumsum(torch.tensor([0, *counts], device=device), 0)
         height, width = heights[levels][:, None], widths[levels][:, None]  # [R, 1]
         first = ends[levels] + image * (heights * widths)[levels]  # [R]
 
-        scaled = rois / torch.tensor(self.strides, dtype=rois.dtype)[levels][:, None]
+        scaled = rois / torch.tensor(self.strides, dtype=rois.dtype, device=device)[levels][:, None]
         sides = (scaled[:, 2:] - scaled[:, :2]).clamp(min=1)
-        grid = (torch.arange(cells * per_cell, dtype=rois.dtype) + 0.5) / (cells * per_cell)
+        grid = (torch.arange(cells * per_cell, dtype=rois.dtype, device=device) + 0.5) / (cells * per_cell)
         x_index, x_weight = _linear(scaled[:, :1] + sides[:, :1] * grid, width)  # [R, P * S, 2]
         y_index, y_weight = _linear(scaled[:, 1:2] + sides[:, 1:] * grid, height)
 

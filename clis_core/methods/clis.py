@@ -17,6 +17,7 @@ from clis_core.detectors.build import Detector
 from clis_core.detectors.preprocess import Preprocess
 from clis_core.losses.contrast import contrastive_loss
 from clis_core.methods.detection_losses import detection_losses
+from clis_core.methods.few_regions import pool_few
 from clis_core.methods.momentum import KeyQueue, MomentumCopy
 
 
@@ -82,8 +83,7 @@ class Clis(nn.Module):
             side, channels = detector.config.head.pool, detector.config.pyramid.channels
             return torch.zeros((0, channels, side, side), device=self.queue.keys.device)
         raw = [RawImage(m.pixels, (m.pixels.shape[-2], m.pixels.shape[-1])) for m in mosaics]
-        features = detector.encoder(detector.preprocess(raw).pixels)
-        return detector.pool_regions(features, [m.regions for m in mosaics])
+        return pool_few(detector, detector.preprocess(raw).pixels, [m.regions for m in mosaics])
 
     def _embed_pictures(self, pooled: Tensor) -> Tensor:
         branch = self.detector.head.cls_2fc if self.image_2fc is None else self.image_2fc
