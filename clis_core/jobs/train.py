@@ -185,6 +185,7 @@ def _build(config: RunConfig, num_classes: int, pictures: int, device: torch.dev
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
         detector.encoder.compile(dynamic=True)
+        detector.encoder.backbone.compile(dynamic=True)  # the pictures' regions leave the pyramid before its end
     method = build_method(config.method, detector, pictures).to(device)
     return TrainState(
         method=method,
