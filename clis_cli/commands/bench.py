@@ -11,7 +11,17 @@ import typer
 from clis_cli import console, options
 
 Name = Literal[
-    "postprocess", "lvis-eval", "annotations", "train-step", "loading", "build", "shard-reads", "near-duplicates"
+    "postprocess",
+    "lvis-eval",
+    "annotations",
+    "train-step",
+    "loading",
+    "build",
+    "shard-reads",
+    "near-duplicates",
+    "gen-regions",
+    "clis-step",
+    "queue",
 ]
 
 
