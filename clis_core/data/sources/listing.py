@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -45,7 +46,8 @@ class Listing:
         self._path = path
         self._root = path.parent if root is None else root
         self._image_rows = read_image_json(path) if path.suffix.lower() == ".json" else None
-        self._labels = sorted({label for row in self._rows() for label in row.labels})
+        with closing(self._rows()) as rows:
+            self._labels = sorted({label for row in rows for label in row.labels})
         if not self._labels:
             raise DataError(f"{path} lists no picture.", hint="Give each picture a line: images/1.jpg,zebra")
 
@@ -55,32 +57,39 @@ class Listing:
 
     def size(self, wanted: Callable[[str], bool]) -> int:
         """See `Source`."""
-        return max(1, sum(size_of(self._root / row.path) for row in self._rows() if any(map(wanted, row.labels))))
+        with closing(self._rows()) as rows:
+            return max(1, sum(size_of(self._root / row.path) for row in rows if any(map(wanted, row.labels))))
 
     def members(self, wanted: Callable[[str], bool], start: Position = START) -> Iterator[Member]:
         """See `Source`."""
-        for number, row in enumerate(self._rows() if start.part == 0 else ()):
-            if number < start.member:
-                continue
-            labels = [label for label in row.labels or (UNLABELLED,) if wanted(label)]
-            if not labels:
-                continue
-            if len(row.labels) == 1:
-                data, problem = read_picture_file(self._root / row.path)
-            else:
-                data, problem = None, problems.SEVERAL if row.labels else problems.NO_LABEL
-            yield Member(labels[0], split_path(row.path)[1], data, problem, Position(0, number + 1))
+        if start.part > 0:
+            return
+        with closing(self._rows()) as rows:
+            for number, row in enumerate(rows):
+                if number < start.member:
+                    continue
+                labels = [label for label in row.labels or (UNLABELLED,) if wanted(label)]
+                if not labels:
+                    continue
+                if len(row.labels) == 1:
+                    data, problem = read_picture_file(self._root / row.path)
+                else:
+                    data, problem = None, problems.SEVERAL if row.labels else problems.NO_LABEL
+                yield Member(labels[0], split_path(row.path)[1], data, problem, Position(0, number + 1))
 
-    def _rows(self) -> Iterable[Row]:
+    def _rows(self) -> Generator[Row]:
+        """A pass over the list. It holds the file open until it is closed."""
         if self._image_rows is not None:
-            return self._image_rows
-        rows = _read_jsonl if self._path.suffix.lower() in (".jsonl", ".ndjson") else _read_csv
-        return rows(self._path)
+            yield from self._image_rows
+            return
+        read = _read_jsonl if self._path.suffix.lower() in (".jsonl", ".ndjson") else _read_csv
+        with closing(_lines(self._path)) as lines:
+            yield from read(self._path, lines)
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
+def _read_csv(path: Path, lines: Iterator[str]) -> Iterator[Row]:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(_lines(path), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         at = _column(path, header, PATH_NAMES), _column(path, header, LABEL_NAMES)
@@ -110,8 +119,8 @@ def _column(path: Path, header: Sequence[str], names: Sequence[str]) -> int:
     return header.index(found[0])
 
 
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
+def _read_jsonl(path: Path, lines: Iterator[str]) -> Iterator[Row]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
@@ -148,7 +157,7 @@ def _row(path: Path, number: int, file: str, label: str) -> Row:
     return Row(file, (label,))
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Generator[str]:
     """The lines of a text file with their ends; none is read further than to the limit."""
     number = 0
     try:
