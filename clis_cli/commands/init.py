@@ -58,4 +58,10 @@ def init(
             pictures=pictures or (),
             shards=shards,
         )
-    console.note(f"Wrote {file}. Next: clis train")
+    from clis_core.config.workspace import read_workspace
+    from clis_core.jobs.next_steps import next_steps
+
+    first, *then = next_steps(read_workspace(file))
+    console.note(f"Wrote {file}. Next: {first}")
+    for step in then:
+        console.note(f"  then: {step}")

@@ -65,6 +65,7 @@ def test_init_writes_a_workspace_and_tells_what_the_data_hold(clis: Any, tmp_pat
     assert "2 classes: 1 rare, 1 common, 0 frequent" in result.err
     assert "13 images, 13 boxes" in result.err
     assert "val: none found" in result.err
+    assert result.err.endswith("clis.toml. Next: clis train\n")
     workspace = find_workspace(tmp_path)
     assert workspace
     assert (workspace.runs, workspace.preset) == (tmp_path / "out", "baseline-small")
@@ -76,7 +77,9 @@ def test_init_names_pictures_and_shards(clis: Any, tmp_path: Path) -> None:
     (tmp_path / "fall11").mkdir()
     assert clis("init", "--data", "data", "--pictures", "fall11", "--pictures", "more").code == 4
     assert not (tmp_path / "clis.toml").exists()
-    assert clis("init", "--data", "data", "--pictures", "fall11").code == 0
+    result = clis("init", "--data", "data", "--pictures", "fall11")
+    assert result.code == 0
+    assert "clis.toml. Next: clis build-images\n  then: clis train\n  then: clis gen-regions" in result.err
     workspace = find_workspace(tmp_path)
     assert workspace
     assert (workspace.pictures, workspace.shards) == ((tmp_path / "fall11",), tmp_path / "shards")
