@@ -18,7 +18,7 @@ ROWS = [  # top first; packages of one row do not import each other
     ["clis_core.losses"],
     ["clis_core.batch"],
     ["clis_core.config"],
-    ["clis_core.categories", "clis_core.report"],
+    ["clis_core.categories", "clis_core.report", "clis_core.drawing"],
     ["clis_core.errors", "clis_core.files"],
 ]
 PLACE = {package: row for row, packages in enumerate(ROWS) for package in packages}

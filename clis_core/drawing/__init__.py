@@ -1,0 +1,1 @@
+"""Boxes and captions on pictures, for people to look at."""
