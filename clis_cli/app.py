@@ -20,6 +20,7 @@ from clis_cli.commands import (
     export,
     gen_regions,
     init,
+    predict,
     presets,
     shards,
     train,
@@ -47,6 +48,7 @@ app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("ablate")(ablate.ablate)
 app.command("bench")(bench.bench)
