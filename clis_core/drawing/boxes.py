@@ -16,6 +16,8 @@ from clis_core.drawing.places import place_labels
 
 SMALLEST_FONT = 10
 """Pixels; what is smaller cannot be read."""
+SMALL = 160
+"""Pictures below this mean side (pixels) get lines of one pixel; on larger ones those would be lost."""
 
 
 def draw_boxes(
@@ -71,7 +73,8 @@ def draw_boxes(
 
 def line_width(size: tuple[int, int]) -> int:
     """Of boxes in a picture of (width, height), pixels."""
-    return max(1, round(0.0035 * math.sqrt(size[0] * size[1])))
+    side = math.sqrt(size[0] * size[1])
+    return 1 if side < SMALL else max(2, round(0.0035 * side))
 
 
 def font_size(size: tuple[int, int]) -> int:

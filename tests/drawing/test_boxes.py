@@ -76,7 +76,7 @@ def test_only_so_many_labels() -> None:
 
 
 def test_lines_and_letters_grow_with_the_picture() -> None:
-    assert [line_width(s) for s in ((96, 96), (640, 480), (4000, 3000))] == [1, 2, 12]
+    assert [line_width(s) for s in ((96, 96), (224, 224), (640, 480), (4000, 3000))] == [1, 2, 2, 12]
     assert [font_size(s) for s in ((96, 96), (640, 480), (4000, 3000))] == [10, 12, 76]
 
 
