@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from clis_core.data.annotations import AnnotationTable
 from clis_core.errors import DataError
 
 Naming = Literal["file_name", "coco_url", "file_name's last part", "coco_url's last part"]
+Listings = dict[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,43 @@ def locate(table: AnnotationTable, roots: Sequence[Path], url_roots: Sequence[Pa
     Raises:
         DataError: images are missing under each; names one, and the places.
     """
-    names: dict[Naming, list[str]] = {
-        "file_name": table.file_names(),
-        "coco_url": table.url_names(),
-        "file_name's last part": [_last(name) for name in table.file_names()],
-        "coco_url's last part": [_last(name) for name in table.url_names()],
-    }
-    usable = [naming for naming in names if _tells_apart(names[naming], names["file_name"])]
-    tries = [(root, naming) for root in roots for naming in usable]
-    tries += [(root, "coco_url") for root in url_roots if "coco_url" in usable]
-    listings: dict[str, frozenset[str]] = {}
+    names = namings(table.file_names(), table.url_names())
+    listings: Listings = {}
+    tries = places_for(names, roots, url_roots)
     for root, naming in tries:
-        if _exists(root, names[naming][0], listings) and not _missing(root, names[naming], listings):
+        if _exists(root, names[naming][0], listings) and not missing(root, names[naming], listings):
             return ImageFiles(table, root, naming)
     raise _not_found(table, [(root, names[naming]) for root, naming in tries], listings, hint)
+
+
+def namings(file_names: list[str], url_names: list[str]) -> dict[Naming, list[str]]:
+    """What the images of a json may be called on disk, by what of the json is taken for it."""
+    return {
+        "file_name": file_names,
+        "coco_url": url_names,
+        "file_name's last part": [_last(name) for name in file_names],
+        "coco_url's last part": [_last(name) for name in url_names],
+    }
+
+
+def places_for(
+    names: Mapping[Naming, list[str]], roots: Sequence[Path], url_roots: Sequence[Path]
+) -> list[tuple[Path, Naming]]:
+    """Folders with the namings that tell the images apart, in the order in which `locate` tries them."""
+    usable = [naming for naming in names if _tells_apart(names[naming], names["file_name"])]
+    tries = [(root, naming) for root in roots for naming in usable]
+    return tries + [(root, "coco_url") for root in url_roots if "coco_url" in usable]
+
+
+def missing(root: Path, names: Sequence[str], listings: Listings) -> list[int]:
+    """Indices of the names that are not there.
+
+    Args:
+        root: the folder that the names start from.
+        names: of files.
+        listings: what is in each folder that has been listed; is added to.
+    """
+    return [i for i, name in enumerate(names) if not _exists(root, name, listings)]
 
 
 def _tells_apart(names: list[str], file_names: list[str]) -> bool:
@@ -81,26 +105,21 @@ def _tells_apart(names: list[str], file_names: list[str]) -> bool:
 def _not_found(
     table: AnnotationTable,
     tries: list[tuple[Path, list[str]]],
-    listings: dict[str, frozenset[str]],
+    listings: Listings,
     hint: str,
 ) -> DataError:
     if not tries:
         return DataError(f"{table.path}: there is no folder to look for its images in.", hint=hint)
-    missing = min((_missing(root, names, listings) for root, names in tries), key=len)
-    places = ", ".join(dict.fromkeys(str(root / names[missing[0]]) for root, names in tries))
+    gone = min((missing(root, names, listings) for root, names in tries), key=len)
+    places = ", ".join(dict.fromkeys(str(root / names[gone[0]]) for root, names in tries))
     return DataError(
-        f"{table.path}: {len(missing)} of {len(table)} images are not found. The first is image "
-        f"{table.image_ids[missing[0]]}; looked for {places}.",
+        f"{table.path}: {len(gone)} of {len(table)} images are not found. The first is image "
+        f"{table.image_ids[gone[0]]}; looked for {places}.",
         hint=hint,
     )
 
 
-def _missing(root: Path, names: list[str], listings: dict[str, frozenset[str]]) -> list[int]:
-    """Indices of the names that are not there."""
-    return [i for i, name in enumerate(names) if not _exists(root, name, listings)]
-
-
-def _exists(root: Path, name: str, listings: dict[str, frozenset[str]]) -> bool:
+def _exists(root: Path, name: str, listings: Listings) -> bool:
     folder, base = os.path.split(os.path.join(root, name))
     if folder not in listings:
         listings[folder] = _listing(folder)

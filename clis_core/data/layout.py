@@ -129,17 +129,25 @@ def find_images(
         DataError: under no folder and naming are all the images there; says what is missing where.
     """
     hint = f"Name the folder that the file names start from: --set data.{split}_images=DIR"
+    if explicit_root is not None and not explicit_root.is_dir():
+        raise DataError(f"Image folder {explicit_root} does not exist or is a file.", hint=hint)
+    return locate(table, *image_folders(explicit_root, json_path, data_root), hint)
+
+
+def image_folders(explicit_root: Path | None, json_path: Path, data_root: Path | None) -> tuple[list[Path], list[Path]]:
+    """Where the images of a json may lie: folders for any naming, and folders for that by ``coco_url`` alone.
+
+    See `find_images` for the arguments.
+    """
     if explicit_root is not None:
-        if not explicit_root.is_dir():
-            raise DataError(f"Image folder {explicit_root} does not exist or is a file.", hint=hint)
-        return locate(table, [explicit_root], [explicit_root.parent], hint)
+        return [explicit_root], [explicit_root.parent]
     parents = [json_path.parent, json_path.parent.parent]
     bases = list(dict.fromkeys([*([data_root] if data_root else []), *parents]))
     # Only folders of the json's own split: train/1.jpg and val/1.jpg may be two pictures.
     own = _IMAGE_FOLDERS.get(_split_of(json_path), ())
     folders = ["", "images", *own, *(f"images/{name}" for name in own)]
     roots = [base / folder for base in bases for folder in folders]
-    return locate(table, [r for r in roots if r.is_dir()], [], hint)
+    return [r for r in roots if r.is_dir()], []
 
 
 def open_split(config: DataConfig, split: SplitName, cache: Path | None) -> Split:
@@ -156,18 +164,28 @@ def open_split(config: DataConfig, split: SplitName, cache: Path | None) -> Spli
         ConfigError: the config names neither a json for the split nor a folder.
         DataError: files are missing or damaged, or the folder holds no such split.
     """
-    path = config.train if split == "train" else config.val
+    if config.root is None and (config.train if split == "train" else config.val) is None:
+        raise ConfigError(f"No data set is named: data.{split} and data.root are empty.", hint=_how(split))
+    path = json_of(config, split)
     if path is None:
-        if config.root is None:
-            raise ConfigError(f"No data set is named: data.{split} and data.root are empty.", hint=_how(split))
-        path = find_json(config.root, split)
-        if path is None:
-            raise DataError(f"{config.root} has no annotations for {split}: {_looked_for(split)}.", hint=_how(split))
+        raise DataError(f"{config.root} has no annotations for {split}: {_looked_for(split)}.", hint=_how(split))
     table = load_annotations(path, cache)
     if split == "train":
         table = table.with_categories(table.categories.with_counts(table.image_counts().tolist()))
     explicit = config.train_images if split == "train" else config.val_images
     return Split(table, find_images(table, explicit, path, config.root, split))
+
+
+def json_of(config: DataConfig, split: SplitName) -> Path | None:
+    """The annotation file of a split: the one that the config names, else that of its folder; None for none.
+
+    Raises:
+        DataError: there is no such folder, or two files could be the one.
+    """
+    named = config.train if split == "train" else config.val
+    if named is not None or config.root is None:
+        return named
+    return find_json(config.root, split)
 
 
 def check_splits(train: Split, val: Split) -> None:

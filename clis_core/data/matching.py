@@ -165,14 +165,14 @@ def _levels(concepts: Sequence[Concept]) -> list[_Level]:
 
     return [
         ("name", str, index(lambda c: [c.category.name])),
-        ("spelling", _plain, index(lambda c: [_plain(c.category.name)])),
-        ("synonym", _plain, index(lambda c: map(_plain, c.synonyms))),
+        ("spelling", plain_name, index(lambda c: [plain_name(c.category.name)])),
+        ("synonym", plain_name, index(lambda c: map(plain_name, c.synonyms))),
         ("synset", str, index(lambda c: [c.category.synset])),
         ("wnid", str, index(lambda c: [wnid_of(c.category.synset or "")])),
     ]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name without the differences that mean nothing."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
 
@@ -199,7 +199,7 @@ def _named(entry: Entry, wanted: str | int, concepts: Sequence[Concept]) -> Cate
     """The category that a map file names: by its name as it is written or its id, else by its name's spelling."""
     found = [c.category for c in concepts if wanted in (c.category.name, c.category.id, str(c.category.id))]
     if not found and isinstance(wanted, str):
-        found = [c.category for c in concepts if _plain(c.category.name) == _plain(wanted)]
+        found = [c.category for c in concepts if plain_name(c.category.name) == plain_name(wanted)]
     if not found:
         near = did_you_mean(str(wanted), concepts)
         raise DataError(
@@ -227,11 +227,11 @@ def _near(labels: Iterable[str], concepts: Iterable[Concept]) -> dict[str, list[
     names: dict[str, str] = {}
     for concept in concepts:
         for name in (concept.category.name, *concept.synonyms):
-            names.setdefault(_plain(name), concept.category.name)
+            names.setdefault(plain_name(name), concept.category.name)
     near = {}
     for label in labels:
         coded = re.fullmatch(r"n\d{8}|\d+", label)  # numbers that look alike mean nothing
-        alike = [] if coded else difflib.get_close_matches(_plain(label), names, n=3, cutoff=_ALIKE)
+        alike = [] if coded else difflib.get_close_matches(plain_name(label), names, n=3, cutoff=_ALIKE)
         near[label] = list(dict.fromkeys(names[name] for name in alike))
     return near
 

@@ -23,6 +23,16 @@ halved, quartered or doubled; 93 % do when 1 % is cut off each side, and 27 % wh
 things; 784 are within 10, a threshold often named, nearly all of them different things.
 """
 
+LOOK = 64
+"""Pixels of the short side that are enough to look at a picture: a JPEG is decoded at a part of its size."""
+ALIKE = 12.0
+"""Mean difference of 16 x 16 colours, of 255, up to which two pictures of near hashes are the same picture.
+
+Hashes alone take one thing on white for another. Of 600 photographs all stay within it when they are halved, or encoded
+anew with quality 20; 98 % do with both. Of their 179,700 pairs one is within it.
+"""
+_SIDE = 16
+
 _GREY = np.array([299, 587, 114])  # thousandths: ITU-R BT.601
 _EXACT = 2**24  # whole numbers up to here are exact in float32
 _BLOCK = 65_536  # hashes compared at a time, so that the search ends early and needs little memory
@@ -49,6 +59,17 @@ def difference_hash(image: Tensor | Image.Image) -> int:
     sums = _cell_sums(pixels)  # [8, 9], mean grey of a cell times 1000 * height * width
     lighter = sums[:, 1:] - sums[:, :-1] > 1000 * height * width  # [8, 8]
     return int.from_bytes(np.packbits(lighter).tobytes(), "big")
+
+
+def colours_of(image: Tensor) -> NDArray[np.float32]:
+    """Colours of a picture, uint8 ``[3, h, w]``, averaged over 16 x 16 cells: float32 ``[16, 16, 3]``, 0..255."""
+    pixels = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+    return np.asarray(pixels.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
+
+
+def are_alike(colours: NDArray[np.floating | np.uint8], others: NDArray[np.floating | np.uint8]) -> bool:
+    """Whether two pictures of near hashes are one picture, by their `colours_of`."""
+    return float(np.abs(colours.astype(np.float32) - others.astype(np.float32)).mean()) <= ALIKE
 
 
 def _cell_sums(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -110,6 +131,11 @@ class NearDuplicates:
             if near[first]:
                 return int(self._indices[start + first])
         return None
+
+    def find_all(self, value: int) -> list[int]:
+        """Indices of all kept hashes that are near this one, in their order."""
+        near = _bit_count(self._hashes[: self._kept] ^ np.uint64(value)) <= self.threshold
+        return [int(index) for index in self._indices[: self._kept][near]]
 
     def add(self, value: int) -> int | None:
         """Keep a hash unless it is near one that was kept.

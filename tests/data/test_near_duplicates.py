@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clis_core.data import near_duplicates as module
-from clis_core.data.near_duplicates import NearDuplicates, difference_hash
+from clis_core.data.near_duplicates import NearDuplicates, are_alike, colours_of, difference_hash
 from clis_core.errors import ConfigError
 
 
@@ -246,3 +246,23 @@ def test_no_threshold(threshold: int) -> None:
     with pytest.raises(ConfigError) as caught:
         NearDuplicates(threshold)
     assert caught.value.hint
+
+
+def test_find_all_finds_what_find_finds_and_the_others() -> None:
+    found = NearDuplicates()
+    for value in (0, 2**63, 0b1111, 0b11111, 0):
+        found.keep(value)
+    assert found.find_all(0) == [0, 1, 2, 4]
+    assert found.find(0) == 0
+    assert found.find_all(2**64 - 1) == []
+
+
+def test_colours_tell_pictures_of_one_hash_apart() -> None:
+    red, blue = (tensor(Image.new("RGB", (80, 60), colour)) for colour in ("red", "blue"))
+    assert difference_hash(red) == difference_hash(blue)
+    assert not are_alike(colours_of(red), colours_of(blue))
+    drawn = picture(3)
+    other = encoded(drawn.resize((80, 60)), quality=40)
+    assert colours_of(tensor(drawn)).shape == (16, 16, 3)
+    assert are_alike(colours_of(tensor(drawn)), colours_of(tensor(other)))
+    assert not are_alike(colours_of(tensor(drawn)), colours_of(tensor(picture(4))))

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from clis_core.data.decode import decode
-from clis_core.data.near_duplicates import difference_hash
+from clis_core.data.near_duplicates import LOOK, difference_hash
 from clis_core.data.picture import RefusedPictureError, check_picture
-
-LOOK = 64
-"""Pixels of the short side that are enough to look at a picture: a JPEG is decoded at a part of its size."""
 
 
 @dataclass(frozen=True)

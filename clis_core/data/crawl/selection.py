@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from clis_core.data.crawl.filters import LOOK
 from clis_core.data.crawl.folder import CrawlFolder
 from clis_core.data.crawl.record import KEPT, Record
 from clis_core.data.decode import decode, read_image
-from clis_core.data.near_duplicates import NearDuplicates, difference_hash
+from clis_core.data.near_duplicates import LOOK, NearDuplicates, are_alike, colours_of, difference_hash
 from clis_core.data.picture import RefusedPictureError, check_picture
 from clis_core.errors import DataError
 from clis_core.files import write_text
@@ -24,13 +22,6 @@ from clis_core.report import Reporter
 CHOSEN = "chosen.jsonl"
 MOST_CATEGORIES = 2
 """A picture that was found for more categories says nothing about any of them: a placeholder, mostly."""
-ALIKE = 12.0
-"""Mean difference of 16 x 16 colours, of 255, up to which two pictures of near hashes are the same picture.
-
-Of 600 photographs all stay within it when they are halved, or encoded anew with quality 20; 98 % do with both. Of their
-179,700 pairs one is within it.
-"""
-_SIDE = 16
 
 
 class Choice(NamedTuple):
@@ -200,7 +191,7 @@ class _Doubles:
         own = near - len(self._validation)
         other = self._validation[near] if own < 0 else self._folder.picture(self._stay[own].sha256)
         colours, others = _colours(self._folder.picture(entry.sha256)), _colours(other)
-        return near if float(np.abs(colours - others).mean()) <= ALIKE else None
+        return near if are_alike(colours, others) else None
 
 
 def _colours(path: Path) -> NDArray[np.float32]:
@@ -209,6 +200,4 @@ def _colours(path: Path) -> NDArray[np.float32]:
         jpeg = check_picture(path.read_bytes(), str(path)).data
     except RefusedPictureError as error:
         raise DataError(f"{path}: {error.reason} {error.detail}", hint="Crawl into another folder: -o DIR") from None
-    pixels = decode(jpeg, str(path), at_least=LOOK)
-    image = Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
-    return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
+    return colours_of(decode(jpeg, str(path), at_least=LOOK))
