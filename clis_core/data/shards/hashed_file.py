@@ -1,4 +1,4 @@
-"""Bytes go in, piece by piece; a file of them and its SHA-256 come out, while threads hash it and bring it to disk."""
+"""Bytes go in, some megabytes at a time; a file of them and its SHA-256 come out: threads hash, write and sync."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Self
 
 from clis_core.data.shards.early_sync import ENOUGH, EarlySync
 
-_BATCH = 4 << 20  # bytes that are handed to the thread at a time: the memory is that of two batches
-
 
 class HashedFile:
     """A new file; a context manager, which closes it.
@@ -24,13 +22,12 @@ class HashedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1)
-        self._hashing: Future[None] | None = None
+        self._threads = ThreadPoolExecutor(2)
+        self._working: list[Future[None]] = []
         self._early = EarlySync()
-        self._batch: list[bytes] = []
-        self._waiting = self._unsynced = 0
+        self._unsynced = 0
 
     def __enter__(self) -> Self:
         return self
@@ -38,20 +35,18 @@ class HashedFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        self._threads.shutdown()
         self._early.close()
         self._file.close()
 
-    def write(self, data: bytes) -> None:
-        """Write at the end.
+    def write(self, data: bytes | memoryview) -> None:
+        """Have data written at the end, when those before have been; they must stay as they are until the next call.
 
         Raises:
-            OSError: the disk is full or broken.
+            OSError: the disk is full or broken; it may be told by a later call, at the latest by `finish`.
         """
-        self._batch.append(data)
-        self._waiting += len(data)
-        if self._waiting >= _BATCH:
-            self._pass_on()
+        self._wait()
+        self._working = [self._threads.submit(self._digest.update, data), self._threads.submit(self._write, data)]
 
     def finish(self) -> str:
         """Write what is left.
@@ -62,28 +57,22 @@ class HashedFile:
         Raises:
             OSError: the disk is full or broken.
         """
-        self._pass_on()
-        self._file.flush()
+        self._wait()
         self._early.wait()
-        if self._hashing is not None:
-            self._hashing.result()
         return self._digest.hexdigest()
 
-    def _pass_on(self) -> None:
-        """Write a batch while it is hashed."""
-        batch, self._batch = self._batch, []
-        if self._hashing is not None:
-            self._hashing.result()
-        self._hashing = self._thread.submit(self._hash, batch)
-        for data in batch:
-            self._file.write(data)
-        self._unsynced += self._waiting
-        self._waiting = 0
-        if self._unsynced >= ENOUGH:
-            self._file.flush()
-            if self._early.begin(lambda: os.fsync(self._file.fileno())):
-                self._unsynced = 0
+    def _wait(self) -> None:
+        working, self._working = self._working, []
+        for work in working:
+            work.result()
 
-    def _hash(self, batch: list[bytes]) -> None:
-        for data in batch:
-            self._digest.update(data)
+    def _write(self, data: bytes | memoryview) -> None:
+        done = self._file.write(data)
+        while done < len(data):  # the disk is all but full, or a signal came
+            done += self._file.write(memoryview(data)[done:])
+        self._unsynced += len(data)
+        if self._unsynced >= ENOUGH and self._early.begin(self._sync):
+            self._unsynced = 0
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import re
 
@@ -91,7 +92,7 @@ class SeenKeys:
         if (found := self._new[table].get(key)) is not None:
             return found
         keys, contents = self._sorted[table]
-        at = int(keys.searchsorted(np.uint64(key)))
+        at = bisect.bisect_left(keys.data, key)  # NumPy's own lets go of Python's lock, and others are waiting for it
         return int(contents[at]) if at < len(keys) and int(keys[at]) == key else None
 
     def add(self, key: int, content: int) -> None:

@@ -74,3 +74,14 @@ def read_at(file: OpenFile, size: int, offset: int) -> bytes:
     while len(data) < size and (more := os.pread(file.descriptor, size - len(data), offset + len(data))):
         data += more
     return data
+
+
+def read_into(file: OpenFile, room: memoryview, offset: int) -> bool:
+    """Fill memory with the bytes from a place; False if the file ends before."""
+    done = 0
+    while done < len(room):
+        many = os.preadv(file.descriptor, [room[done:]], offset + done)
+        if not many:
+            return False
+        done += many
+    return True

@@ -6,6 +6,7 @@ Every step may be the last one of a process: what a step has made is noted befor
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shlex
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 from clis_core.data.shards.hashed_file import HashedFile
 from clis_core.data.shards.manifest import INDEX, ShardFile
 from clis_core.data.shards.members import BLOCK, end_of
-from clis_core.data.shards.open_files import OpenFile, read_at
+from clis_core.data.shards.open_files import OpenFile, read_into
 from clis_core.data.shards.staging import Staging
 from clis_core.errors import DataError
 from clis_core.files import replacing, write_text
 
 ORDER = 2
 """Stream of random numbers of a seed: the order of the samples in a shard."""
+_BATCH = 4 << 20  # bytes to read and to write in one go; two such are in memory
 
 
 def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[ShardFile]:
@@ -77,14 +79,11 @@ def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:
     if hasattr(os, "posix_fadvise"):  # the reads below are in random order, which disks dislike
         os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
     with replacing(path) as temporary, HashedFile(temporary) as file:
-        for start, many in zip(rows["start"].tolist(), sizes.tolist(), strict=True):
-            data = read_at(source, many, start)
-            if len(data) < many:
-                raise DataError(
-                    f"{part} is shorter than it was when it was written.",
-                    hint=f"To begin anew: rm -r {shlex.quote(str(part.parent))}",
-                )
-            file.write(data)
+        batches = _batches(sizes)
+        most = max(int(sizes[batch].sum()) for batch in batches)
+        rooms = itertools.cycle([memoryview(bytearray(most)) for _ in range(2)])  # one is filled, one written
+        for batch, room in zip(batches, rooms, strict=False):
+            file.write(_read(source, rows["start"][batch].tolist(), sizes[batch].tolist(), room, part))
         file.write(end_of(size))
         sha256 = file.finish()
     shard = ShardFile(path.name, len(rows), size + len(end_of(size)), sha256, "")
@@ -93,6 +92,26 @@ def _write_shard(part: Path, rows: NDArray[Any], path: Path) -> ShardFile:
             np.save(file, index, allow_pickle=False)
         index_digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     return ShardFile(shard.name, shard.samples, shard.size, shard.sha256, index_digest)
+
+
+def _batches(sizes: NDArray[np.int64]) -> list[slice]:
+    """Ranges of samples of about `_BATCH` bytes."""
+    numbers = (np.cumsum(sizes) - sizes) // _BATCH
+    firsts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(sizes)]
+    return [slice(first, last) for first, last in itertools.pairwise(firsts)]
+
+
+def _read(source: OpenFile, starts: list[int], sizes: list[int], room: memoryview, part: Path) -> memoryview:
+    """Pieces of a part, one behind the other, in the memory given."""
+    at = 0
+    for start, many in zip(starts, sizes, strict=True):
+        if not read_into(source, room[at : at + many], start):
+            raise DataError(
+                f"{part} is shorter than it was when it was written.",
+                hint=f"To begin anew: rm -r {shlex.quote(str(part.parent))}",
+            )
+        at += many
+    return room[:at]
 
 
 def _index(rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -13,13 +13,14 @@ What was written after the last checkpoint is cut off when a build goes on, and 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from clis_core.data.shards.early_sync import ENOUGH, EarlySync
 from clis_core.data.shards.members import json_bytes
-from clis_core.data.shards.open_files import OpenFiles
+from clis_core.data.shards.open_files import OpenFile, OpenFiles
 from clis_core.errors import DataError
 from clis_core.files import TEMPORARY, sync_folder, write_text
 
@@ -50,6 +51,8 @@ ROW = np.dtype(
     ]
 )
 _SYNCING = 8  # threads that wait for the disk
+_BATCH = 4 << 20  # bytes that are handed to the writing thread at a time: the memory is that of two batches
+_PIECES = 1024  # that POSIX systems write in one go
 
 
 class Staging:
@@ -75,6 +78,10 @@ class Staging:
         self._saved = {"rows": 0, "refused.jsonl": 0}
         self._dirty: dict[int, int] = {}  # bytes by part that may not be on disk
         self._early = EarlySync()
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        self._batch: dict[int, tuple[int, list[bytes]]] = {}  # by part, where its pieces belong
+        self._waiting = 0  # their bytes
         self.sizes = [0] * buckets
         self.cursor: Any = None
         self.complete = False
@@ -112,20 +119,18 @@ class Staging:
             self._cut()
 
     def append(self, bucket: int, pieces: Sequence[bytes]) -> int:
-        """Write a sample to the end of a part; returns where it starts."""
+        """Write a sample to the end of a part, now or soon; returns where it starts.
+
+        Raises:
+            OSError: the disk is full or broken; it may be told by a later call, at the latest by `checkpoint`.
+        """
         start, size = self.sizes[bucket], sum(map(len, pieces))
-        file = self._parts.get(self.part(bucket))
-        os.lseek(file.descriptor, start, os.SEEK_SET)  # a write that was interrupted may have left something there
-        done = os.writev(file.descriptor, pieces)
-        if done < size:  # the disk is all but full, or a signal came
-            rest = memoryview(b"".join(pieces))
-            while done < size:
-                done += os.write(file.descriptor, rest[done:])
+        self._batch.setdefault(bucket, (start, []))[1].extend(pieces)
+        self._waiting += size
         self.sizes[bucket] += size
         self.unsaved += size
-        self._dirty[bucket] = self._dirty.get(bucket, 0) + size
-        if self._dirty[bucket] >= ENOUGH and self._early.begin(lambda: os.fsync(file.descriptor)):
-            self._dirty[bucket] = 0
+        if self._waiting >= _BATCH:
+            self._pass_on()
         return start
 
     def note(self, row: bytes) -> None:
@@ -144,6 +149,8 @@ class Staging:
 
     def checkpoint(self, cursor: Any, *, complete: bool = False) -> None:
         """Make everything so far last, together with where the source stands."""
+        self._pass_on()
+        self._wait()
         self._early.wait()
         with ThreadPoolExecutor(_SYNCING) as pool:
             list(pool.map(self._sync, sorted(self._dirty)))
@@ -164,8 +171,31 @@ class Staging:
 
     def close(self) -> None:
         """Close the parts."""
+        self._thread.shutdown()
         self._early.close()
         self._parts.close()
+
+    def _pass_on(self) -> None:
+        """Have the batch written, when the one before has been."""
+        self._wait()
+        batch, self._batch, self._waiting = self._batch, {}, 0
+        self._writing = self._thread.submit(self._write, batch)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, batch: Mapping[int, tuple[int, list[bytes]]]) -> None:
+        for bucket, (start, pieces) in batch.items():
+            file = self._parts.get(self.part(bucket))
+            os.lseek(file.descriptor, start, os.SEEK_SET)  # a write that was interrupted may have left something there
+            for at in range(0, len(pieces), _PIECES):
+                _write_all(file.descriptor, pieces[at : at + _PIECES])
+            dirty = self._dirty.get(bucket, 0) + sum(map(len, pieces))
+            if dirty >= ENOUGH and self._early.begin(functools.partial(_fsync, file)):
+                dirty = 0
+            self._dirty[bucket] = dirty
 
     def _sync(self, bucket: int) -> None:
         file = self._parts.get(self.part(bucket))  # a name, so that it stays open
@@ -212,6 +242,19 @@ class Staging:
                 raise _damaged(path)
             if there > size:
                 os.truncate(path, size)
+
+
+def _write_all(descriptor: int, pieces: list[bytes]) -> None:
+    size = sum(map(len, pieces))
+    done = os.writev(descriptor, pieces)
+    if done < size:  # the disk is all but full, or a signal came
+        rest = memoryview(b"".join(pieces))
+        while done < size:
+            done += os.write(descriptor, rest[done:])
+
+
+def _fsync(file: OpenFile) -> None:
+    os.fsync(file.descriptor)
 
 
 def _remove(path: Path) -> None:

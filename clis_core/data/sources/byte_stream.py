@@ -19,6 +19,7 @@ from clis_core.errors import DataError
 Compression = Literal["gzip", "bzip2", "xz"]
 
 _PIECE = 1 << 20
+_AHEAD = 1 << 20
 _XZ_MEMORY = 256 << 20  # xz -9 needs 65 MiB to read; a file may ask for 4 GiB
 _MAGIC: tuple[tuple[bytes, Compression], ...] = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"))
 _UNKNOWN = ((b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"), (b"PK\x03\x04", "zip", "unzip"))
@@ -59,16 +60,24 @@ class _Readable(Protocol):
 
 
 class PlainBytes:
-    """The bytes of an uncompressed file."""
+    """The bytes of an uncompressed file, read some way ahead."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.position = 0
         self._file = file
         self._size = os.fstat(file.fileno()).st_size
+        self._ahead, self._start = b"", 0
 
     def read(self, size: int) -> bytes:
         """See `ByteStream`."""
-        data = self.read_at(self.position, size)
+        at = self.position - self._start
+        follows = bool(self._ahead) and 0 <= at <= len(self._ahead)  # what was read before; after a skip, who knows
+        data = self._ahead[at : at + size] if follows else b""
+        if len(data) < size:
+            missing = size - len(data)
+            self._start = self.position + len(data)
+            self._ahead = self.read_at(self._start, missing + (_AHEAD if follows else 0))
+            data += self._ahead[:missing]
         self.position += len(data)
         return data
 

@@ -69,6 +69,14 @@ class Entry(NamedTuple):
     size: int
 
 
+class _Header(NamedTuple):
+    """What a header block says."""
+
+    name: str
+    size: int
+    type: bytes
+
+
 class _Extended(NamedTuple):
     """What extended headers say of the entry behind them."""
 
@@ -141,7 +149,7 @@ class TarWalk:
             else:
                 return self._entry(header, said)
 
-    def _entry(self, header: tarfile.TarInfo, said: _Extended) -> Entry:
+    def _entry(self, header: _Header, said: _Extended) -> Entry:
         size = header.size if said.size is None else said.size
         if header.type in _WITHOUT_DATA:
             size = 0
@@ -155,10 +163,12 @@ class TarWalk:
         self._end = offset + _padded(size)
         return Entry(header.name if said.path is None else said.path, kind, offset, size)
 
-    def _header(self) -> tarfile.TarInfo | None:
+    def _header(self) -> _Header | None:
         """The header block at the stream's position; None at the end of the archive."""
         at = self._stream.position
         block = self._stream.read(_BLOCK)
+        if (plain := _plain_header(block)) is not None:
+            return plain
         if not block:
             if at == 0:
                 raise DamagedTarError("it is empty (0 bytes)")
@@ -180,7 +190,7 @@ class TarWalk:
                 if len(block) < _BLOCK:
                     raise DamagedTarError(f"it is cut short within the header at byte {at}")
                 more = bool(block[504])
-        return header
+        return _Header(header.name, header.size, header.type)
 
     def _extension(self, size: int) -> bytes:
         if size > MAX_HEADER:
@@ -208,6 +218,27 @@ class TarWalk:
             zeros += len(piece)
             if any(piece) or zeros > _MOST_ZEROS:
                 raise DamagedTarError(f"it has a hole of zeros at byte {at}, or is several tars in a row")
+
+
+def _plain_header(block: bytes) -> _Header | None:
+    """The header of a regular file with a short ASCII name, as nearly all are; None has `tarfile` parse it."""
+    if (
+        block[156:157] != tarfile.REGTYPE
+        or block[257:262] != b"ustar"
+        or block[345:346] != b"\0"
+        or len(block) < _BLOCK
+    ):
+        return None
+    name, size, checksum = block[:100].rstrip(b"\0"), block[124:135], block[148:154]
+    if not (size.isdigit() and checksum.isdigit() and name.isascii() and name) or b"\0" in name or name.endswith(b"/"):
+        return None
+    try:
+        said = int(checksum, 8)
+        if said != sum(block) - sum(block[148:156]) + 8 * ord(" ") or block[135] not in b"\0 ":
+            return None
+        return _Header(name.decode("ascii"), int(size, 8), tarfile.REGTYPE)
+    except ValueError:  # an 8 or a 9
+        return None
 
 
 class _Part:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clis_core.data.shards import hashed_file, staging
+from clis_core.data.shards import hashed_file, packing, staging
 from clis_core.data.shards.builder import is_finished
 from clis_core.data.shards.early_sync import EarlySync
 from clis_core.data.shards.hashed_file import HashedFile
@@ -22,7 +22,8 @@ from tests.data.shards.world import build, content, samples
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and early syncs of some bytes."""
-    monkeypatch.setattr(hashed_file, "_BATCH", 1000)
+    monkeypatch.setattr(packing, "_BATCH", 1000)
+    monkeypatch.setattr(staging, "_BATCH", 1000)
     monkeypatch.setattr(hashed_file, "ENOUGH", 3000)
     monkeypatch.setattr(staging, "ENOUGH", 3000)
 

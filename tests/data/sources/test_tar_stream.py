@@ -139,6 +139,7 @@ def test_unwanted_classes_and_earlier_parts_are_sought_over(tmp_path: Path, monk
 
     original = streams._read_all
     monkeypatch.setattr(streams, "_read_all", counting)
+    monkeypatch.setattr(streams, "_AHEAD", 1000)
     got = list(source.members(lambda label: label == WNIDS[1]))
     assert len(got) == 10
     assert 200_000 < read < 240_000
