@@ -51,8 +51,10 @@ def _members(path: Path, label: str, wanted: Callable[[str], bool], part: int, s
     with opened_tar(path, hint=hint) as walk:
         for number, entry in enumerate(walk):
             _, name = split_path(entry.path)
-            if number < skipped or entry.kind is EntryKind.FOLDER or is_hidden(name):
+            if entry.kind is EntryKind.FOLDER or is_hidden(name):
                 continue
-            if not wanted(label):
+            if not wanted(label):  # asked of what is passed over as well: asking may end a long way
                 return
+            if number < skipped:
+                continue
             yield member_of(walk, entry, label, name, Position(part, number + 1))

@@ -63,12 +63,13 @@ class TarStream:
         with opened_tar(self._path) as walk:
             for part, entry in enumerate(walk):
                 label, name = _label_and_name(entry)
-                if part < start.part or entry.kind is EntryKind.FOLDER or is_hidden(name):
+                if entry.kind is EntryKind.FOLDER or is_hidden(name):
+                    continue
+                # Asked of what is passed over as well: in a compressed file that takes long, and asking may end it.
+                if not wanted(label) or part < start.part:
                     continue
                 skipped = start.member if part == start.part else 0
                 after = Position(part + 1)
-                if not wanted(label):
-                    continue
                 if _is_class_tar(entry, name):
                     yield from _class_tar(walk, entry, label, name, wanted, part, skipped)
                 elif name.lower().endswith(COMPRESSED_TARS):
@@ -86,10 +87,12 @@ def _class_tar(
     try:
         for number, entry in enumerate(walk):
             _, name = split_path(entry.path)
-            if number < skipped or entry.kind is EntryKind.FOLDER or is_hidden(name):
+            if entry.kind is EntryKind.FOLDER or is_hidden(name):
                 continue
             if not wanted(label):
                 return
+            if number < skipped:
+                continue
             yield member_of(walk, entry, label, name, Position(part, number + 1))
     except DamagedTarError:
         yield Member(label, tar_name, None, problems.DAMAGED_TAR, Position(part + 1))

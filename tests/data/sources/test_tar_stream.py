@@ -164,3 +164,18 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(builtins, "open", reading)
     assert len(list(TarStream(path).members(everything, Position(0, 2)))) == 10
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_passed_over_is_asked_for_too(tmp_path: Path) -> None:
+    """It takes long in a compressed file, and asking is how a signal ends it."""
+    items = [Item(label, f"{k}.jpg", bytes([k + 1]) * 2000) for label in WNIDS for k in range(10)]
+    source = TarStream(tar_of_tars(tmp_path / "x.tar.gz", items, "w:gz"))
+    asked: list[str] = []
+
+    def wanted(label: str) -> bool:
+        asked.append(label)
+        return True
+
+    assert len(list(source.members(wanted, Position(1, 8)))) == len(items) - 18
+    assert asked.count(WNIDS[0]) == 1
+    assert asked.count(WNIDS[1]) >= 10
