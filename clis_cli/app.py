@@ -16,6 +16,7 @@ from clis_cli.commands import (
     bench,
     build,
     crawl_google,
+    data,
     eval,
     export,
     gen_regions,
@@ -43,6 +44,7 @@ app.command("init")(init.init)
 app.command("build-imagenet-subset")(build.build_imagenet_subset)
 app.command("build-images")(build.build_images)
 app.command("crawl-google")(crawl_google.crawl_google)
+app.add_typer(data.app, name="data")
 app.add_typer(shards.app, name="shards")
 app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)

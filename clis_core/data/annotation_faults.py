@@ -10,6 +10,8 @@ from msgspec import Raw, Struct
 
 from clis_core.errors import DataError
 
+FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for a text that is not what it should be."""
 _SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 
 
@@ -30,6 +32,9 @@ def explain(path: Path, text: memoryview, error: Exception, file_type: type[Stru
     """
     if isinstance(error, msgspec.ValidationError):
         return _wrong_record(path, text, str(error))
+    if isinstance(error, RecursionError):
+        deep = f"{path} is no annotation file: its brackets are nested too deep."
+        return DataError(deep, hint="Give an LVIS or COCO annotation json.")
     if isinstance(error, UnicodeDecodeError):
         return DataError(f"{path} is not UTF-8 text: {error.reason}.", hint="Save the json as UTF-8.")
     return _wrong_json(path, text, str(error), file_type)
@@ -63,7 +68,7 @@ def _not_a_number(path: Path, text: memoryview, at: int, literal: bytes, file_ty
             msgspec.json.decode(patched, type=file_type)
         except msgspec.ValidationError as error:
             where = _record(memoryview(patched), str(error))[0]
-        except msgspec.DecodeError:  # a second one stands in a field that is skipped
+        except FAULTS:  # a second one stands in a field that is skipped
             pass
     return DataError(
         f"{path}: {where}: {literal.decode()} is not a number that json knows.",
@@ -96,7 +101,7 @@ def _record(text: memoryview, reason: str) -> tuple[str, str]:
         try:
             lists = msgspec.json.decode(text, type=msgspec.defstruct("_Lists", [(kind, list[Raw])]))
             known = bytes(msgspec.json.decode(getattr(lists, kind)[number], type=_Known).id).decode()
-        except msgspec.DecodeError:  # the record is no object, or the file is cut short further on
+        except FAULTS:  # the record is no object, or the file is cut short further on
             known = ""
         if known:
             where += f" ({_SINGULAR[kind]} {known.strip(chr(34))})"

@@ -17,7 +17,7 @@ from msgspec import Meta, Raw, Struct
 from numpy.typing import NDArray
 
 from clis_core.categories import Categories, Category
-from clis_core.data.annotation_faults import explain
+from clis_core.data.annotation_faults import FAULTS, explain
 from clis_core.errors import DataError
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -175,7 +175,7 @@ def _parse(path: Path) -> tuple[list[_Image], _Columns, list[_Category]]:
     file_type = columns.file_type()
     try:
         parsed: Any = msgspec.json.decode(text, type=file_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except FAULTS as error:
         raise explain(path, text, error, file_type) from None
     return parsed.images, columns, parsed.categories
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from clis_core.categories import Categories, Category, group_of_count
-from clis_core.data.annotation_faults import explain
+from clis_core.data.annotation_faults import FAULTS, explain
 from clis_core.data.annotation_json import BOM, Id, map_json
 from clis_core.data.annotations import load_annotations
 from clis_core.errors import ConfigError, DataError
@@ -183,7 +183,7 @@ def _of_file(path: Path) -> list[Concept]:
     text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
     try:
         records = msgspec.json.decode(text, type=_File).categories
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except FAULTS as error:
         raise explain(path, text, error, _File) from None
     counts = {r.id: r.images for r in records}
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.categories import Group
-from clis_core.data.annotation_faults import explain
+from clis_core.data.annotation_faults import FAULTS, explain
 from clis_core.errors import DataError
 from clis_core.evaluation.metrics import Protocol
 from clis_core.evaluation.records import CategoryId, ImageId, read_bytes
@@ -109,7 +109,7 @@ def read_ground_truth(path: Path) -> GroundTruth:
     data = read_bytes(path)
     try:
         file = msgspec.json.decode(data, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except FAULTS as error:
         raise explain(path, memoryview(data), error, _File) from None
     if not file.images or not file.categories:
         missing = "categories" if file.images else "images"

@@ -179,3 +179,12 @@ def test_errors_are_the_same_with_a_cache(tmp_path: Path, cached: bool) -> None:
     for name in ("none.json", ""):
         with pytest.raises(DataError, match=r"does not exist|is a folder"):
             load_annotations(tmp_path / name, cache)
+
+
+@pytest.mark.parametrize("before", ["", '{"info": ', '{"images": [{"id": 1, "more": '])
+def test_brackets_nested_too_deep(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(before + "[" * 100_000)
+    error = fail(path)
+    assert error.hint
+    assert before == "" or "nested too deep" in error.message
