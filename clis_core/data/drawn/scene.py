@@ -12,10 +12,10 @@ from clis_core.data.drawn.canvas import NOBODY, Canvas, Thing, draw_thing, edge_
 from clis_core.data.drawn.shapes import CLUTTER, FILLS, SHAPES
 from clis_core.data.drawn.style import SCENE, Range, Style, mix
 
-SIDES: Range = (0.15, 0.48)
+SIDES: Range = (0.17, 0.5)
 """Side of an object in a scene, as a part of the scene's short side."""
 
-VISIBLE = 0.6
+VISIBLE = 0.7
 """Part of each object that can be seen, at least."""
 
 _TRIES = 12  # places that are tried before an object is made smaller

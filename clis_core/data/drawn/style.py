@@ -52,9 +52,9 @@ SCENE = Style(
     ink=0.0,
     shade=0.0,
     paper=0.0,
-    clutter=3.0,
-    lines=4.0,
-    noise=7.0,
+    clutter=2.0,
+    lines=2.0,
+    noise=5.0,
     blur=0.0,
     frame=0.0,
 )
