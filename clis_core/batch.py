@@ -22,10 +22,17 @@ class Target(NamedTuple):
     Attributes:
         boxes: float32 ``[M, 4]``, xyxy, pixels of the image as the network sees it (resized, flipped).
         labels: int64 ``[M]``, 1..C.
+        ignored: float32 ``[G, 4]``, xyxy likewise: what lies on these is no background; None where there are none.
     """
 
     boxes: Tensor
     labels: Tensor
+    ignored: Tensor | None = None
+
+    def to(self, device: torch.device) -> Target:
+        """The same on a device."""
+        ignored = None if self.ignored is None else self.ignored.to(device, non_blocking=True)
+        return Target(self.boxes.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), ignored)
 
 
 class Detection(NamedTuple):
@@ -143,7 +150,7 @@ class Batch:
         return replace(
             self,
             images=[i._replace(pixels=i.pixels.to(device, non_blocking=True)) for i in self.images],
-            targets=[Target(*(t.to(device, non_blocking=True) for t in target)) for target in self.targets],
+            targets=[target.to(device) for target in self.targets],
             companions=[_companions_to(c, device) for c in self.companions],
         )
 

@@ -33,10 +33,13 @@ class Paste(Frozen):
     """Probability of mirroring a patch."""
     pick: Literal["uniform", "rare"] = "uniform"
     """Which of the s pictures: any, or those of classes with few training images first."""
-    train_box: bool = True
-    """Whether the pasted box is a ground truth for proposals, boxes, objectness and class (the figure shows so)."""
+    boxes: Literal["truth", "ignored", "background"] = "truth"
+    """A pasted box is a ground truth for proposals, boxes, objectness and class (the figure shows so); or what lies on
+    it teaches none of them, so that the contrast is left alone; or it is background like all that has no box."""
     drop_covered: float = Field(default=1.0, gt=0, le=1)
     """Drop ground truths of which a patch covers more than this part; 1 keeps all."""
+    until: float = Field(default=1.0, ge=0, le=1)
+    """Part of the training in which instances are pasted, from its start; the rest sees scenes as they are."""
 
     @model_validator(mode="after")
     def _ranges(self) -> Paste:

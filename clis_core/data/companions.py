@@ -125,18 +125,38 @@ class CompanionLoader:
         pictures: what to draw from.
         config: s, t and the augmentation.
         seed: the run's.
+        places: detection images of the whole run, of which `Paste.until` takes a part.
     """
 
-    def __init__(self, pictures: PictureSet, config: PicturesConfig, seed: int) -> None:
+    def __init__(self, pictures: PictureSet, config: PicturesConfig, seed: int, places: int) -> None:
         self._pictures = pictures
         self._config = config
         self._seed = seed
+        self._pasted = round(config.paste.until * places)
         self._sampler = PictureSampler(pictures.labels, seed, config.order)
 
     @property
     def largest(self) -> int:
         """Bytes of the mosaics of an image."""
         return self._config.s // CELLS * 3 * self._config.mosaic**2
+
+    def choose(self, position: int) -> tuple[NDArray[np.int64], list[int]]:
+        """Which pictures come with a detection image.
+
+        Args:
+            position: the detection image's place in its stream.
+
+        Returns:
+            Indices into the set's ``numbers`` and ``labels``, int64 ``[s]``, and which of these s are pasted.
+        """
+        s = self._config.s
+        if not s:
+            return np.zeros(0, np.int64), []
+        chosen = self._sampler(np.arange(position * s, (position + 1) * s))
+        if position >= self._pasted:
+            return chosen, []
+        counts = self._pictures.images[self._pictures.labels[chosen] - 1].tolist()
+        return chosen, pick(self._seed, position, counts, self._config.t, self._config.paste.pick)
 
     def load(self, position: int, size: tuple[int, int]) -> Iterator[tuple[Tensor, MosaicPart | PatchPart]]:
         """Mosaics, then patches, each with what belongs to it.
@@ -149,10 +169,8 @@ class CompanionLoader:
         if not s:
             return
         places = np.arange(position * s, (position + 1) * s)
-        chosen = self._sampler(places)  # [s], into numbers
+        chosen, picked = self.choose(position)
         labels = self._pictures.labels[chosen]
-        counts = self._pictures.images[labels - 1].tolist()
-        picked = pick(self._seed, position, counts, config.t, config.paste.pick)
         patches = {i: draw_patch(self._seed, int(places[i]), size, config.paste) for i in picked}
         kept: dict[int, tuple[Tensor, NDArray[np.float32]]] = {}
         for first in range(0, s, CELLS):
@@ -193,8 +211,8 @@ def assemble(parts: Sequence[tuple[Tensor, MosaicPart | PatchPart]]) -> Companio
 
 def add_patches(
     boxes: NDArray[np.float32], labels: NDArray[np.int64], patches: Sequence[Patch], config: PicturesConfig
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ground truth of an image once patches are pasted over it.
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32] | None]:
+    """The ground truth of an image once patches are pasted over it, and the boxes on which nothing is background.
 
     Args:
         boxes: float32 ``[M, 4]``, xyxy, pixels of the resized image.
@@ -203,16 +221,17 @@ def add_patches(
         config: whether pasted boxes count, and which covered boxes are dropped.
     """
     if not patches:
-        return boxes, labels
+        return boxes, labels, None
     paste = config.paste
     if paste.drop_covered < 1 and len(boxes):
         areas = np.array([[p.left, p.top, p.left + p.pixels.shape[-1], p.top + p.pixels.shape[-2]] for p in patches])
         stay = np.array([covered(box, areas) <= paste.drop_covered for box in boxes])
         boxes, labels = boxes[stay], labels[stay]
-    if not paste.train_box:
-        return boxes, labels
     pasted = np.stack([p.box.numpy() for p in patches])
-    return np.concatenate([boxes, pasted]), np.concatenate([labels, np.array([p.label for p in patches], np.int64)])
+    if paste.boxes == "truth":
+        boxes = np.concatenate([boxes, pasted])
+        labels = np.concatenate([labels, np.array([p.label for p in patches], np.int64)])
+    return boxes, labels, pasted if paste.boxes == "ignored" else None
 
 
 def _channels_last(pixels: Tensor) -> Tensor:

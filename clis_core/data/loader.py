@@ -39,6 +39,11 @@ class TrainingLoader:
         pin: put pixels into page-locked memory, so that they are copied to a GPU while it works.
         pictures: image-level data to come with each image; None for none.
         companions: how they come.
+        iterations: steps of the whole run, of which parts are counted; None takes ``stop_step``.
+
+    Attributes:
+        order: which images each step holds.
+        companions: what comes with each image; None for nothing.
 
     Raises:
         DataError: (while iterating) an image cannot be read, or a worker died.
@@ -56,11 +61,14 @@ class TrainingLoader:
         pin: bool = False,
         pictures: PictureSet | None = None,
         companions: PicturesConfig | None = None,
+        iterations: int | None = None,
     ) -> None:
-        maker = CompanionLoader(pictures, companions, seed) if pictures and companions else None
+        places = batch * (stop_step if iterations is None else iterations)
+        maker = CompanionLoader(pictures, companions, seed, places) if pictures and companions else None
         self._load = _TrainingImages(split, data, seed, maker)
         self._companions = companions if maker else None
-        self._order = _image_order(split, data, batch, seed)
+        self.order = _image_order(split, data, batch, seed)
+        self.companions = maker
         self._steps = range(start_step, stop_step)
         self._workers = data.workers
         # A patch is no larger than its image as the network sees it.
@@ -72,7 +80,7 @@ class TrainingLoader:
         return len(self._steps)
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = map(self._order.images, self._steps)
+        batches = map(self.order.images, self._steps)
         for pixels, parts in load_batches(
             self._load, batches, workers=self._workers, largest=self._largest, pin=self._pin
         ):
@@ -85,13 +93,14 @@ class TrainingLoader:
         for start, stop in zip(starts, [*starts[1:], len(parts)], strict=True):
             sample = parts[start]
             assert isinstance(sample, _Sample)
-            boxes, labels = sample.boxes, sample.labels
+            boxes, labels, ignored = sample.boxes, sample.labels, None
             if self._companions is not None:
                 companions = assemble(list(zip(pixels[start + 1 : stop], parts[start + 1 : stop], strict=True)))  # type: ignore[arg-type]
-                boxes, labels = add_patches(boxes, labels, companions.patches, self._companions)
+                boxes, labels, ignored = add_patches(boxes, labels, companions.patches, self._companions)
                 batch.companions.append(companions)
             batch.images.append(RawImage(pixels[start], sample.size, sample.flip))
-            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels)))
+            no_background = None if ignored is None else torch.from_numpy(ignored)
+            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background))
             batch.names.append(sample.name)
         return batch
 

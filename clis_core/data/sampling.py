@@ -87,6 +87,23 @@ class ImageOrder:
             places = self._window[1][row]
         return list(zip(self._at(places).tolist(), places.tolist(), strict=True))
 
+    def epoch(self, step: int) -> int:
+        """The epoch in which a step begins, but for the sorting of wide and tall images."""
+        place = step * self._batch
+        self._know(place)
+        return int(np.searchsorted(self._ends, place, side="right"))
+
+    def places(self, epoch: int) -> range:
+        """Places of an epoch in the stream."""
+        while len(self._ends) <= epoch:
+            self._know(int(self._ends[-1]) if len(self._ends) else 0)
+        return range(int(self._ends[epoch - 1]) if epoch else 0, int(self._ends[epoch]))
+
+    def times(self, epoch: int) -> NDArray[np.int64]:
+        """How often an epoch holds each image: int64 ``[N]``."""
+        times: NDArray[np.int64] = self._counts(epoch, 1)[0]
+        return times
+
     def _sort_window(self, number: int, wide: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Places of the stream, int64 ``[_WINDOW, batch]``: every one of the window once."""
         size = _WINDOW * self._batch

@@ -15,19 +15,23 @@ from clis_core.config.method import ClisConfig
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
-from clis_core.data.companions import PictureSet, open_pictures
+from clis_core.data.companions import PictureSet
 from clis_core.data.layout import Split, check_splits, open_split
-from clis_core.data.loader import TrainingLoader
-from clis_core.data.regions import shard_hashes
-from clis_core.data.shards.reader import Shards
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint, without_first_weights
-from clis_core.errors import CheckpointError, ConfigError, DataError
+from clis_core.errors import CheckpointError, ConfigError
 from clis_core.evaluation.evaluate import prepare
 from clis_core.files import write_text
 from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.evaluate import evaluation_groups, measure
+from clis_core.jobs.training_data import (
+    PICTURES,
+    open_companions,
+    open_training_split,
+    pictures_record,
+    training_loader,
+)
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, Reporter
 from clis_core.training.checkpoint import TrainState, restore
@@ -37,7 +41,6 @@ from clis_core.training.loop import Evaluate, train_loop
 from clis_core.training.optim import build_optimiser, scaled_rate
 from clis_core.training.tensorboard import TensorBoardReporter
 
-PICTURES = "pictures.json"
 MEMORY_HINT = "Cut the batch into parts (--set train.accumulate=4), take a smaller --batch, or --set train.amp=bf16"
 
 
@@ -78,12 +81,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     if config.train.amp == "fp16" and device.type != "cuda":
         raise ConfigError("train.amp = 'fp16' needs a GPU.", hint="--set train.amp=bf16, or off")
     cache = out.parent / ".cache"
-    data = open_split(config.data, "train", cache)
-    if not len(data.table.boxes):
-        raise DataError(
-            f"{data.table.path}: not a single usable box to learn from.",
-            hint="Its 'annotations' need a 'bbox' [x, y, w, h] with an area, not all of them crowds.",
-        )
+    data = open_training_split(config, cache)
     val = _open_val(config, data, cache)
     categories = data.table.categories
     pictures = open_companions(config, categories)
@@ -94,24 +92,6 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
         if not resume:
             check_new_run(out)  # again: another process may have begun it since
         return _run(config, out, data, val, pictures, state, resume=resume, reporter=reporter)
-
-
-def open_companions(config: RunConfig, categories: Categories) -> PictureSet | None:
-    """The pictures that a method learns from beside the boxes; None where it needs none.
-
-    Raises:
-        ConfigError: no shards are named.
-        DataError: they cannot be used.
-    """
-    if not isinstance(config.method, ClisConfig) or not config.pictures.s:
-        return None
-    if config.pictures.shards is None:
-        raise ConfigError(
-            "CLIS learns from pictures with a class label as well, and no shards of them are named.",
-            hint="clis train --images SHARDS, a folder of clis build-imagenet-subset; or --set pictures.s=0 "
-            "--set pictures.t=0 to do without",
-        )
-    return open_pictures(config.pictures, categories, Shards(config.pictures.shards))
 
 
 def _run(
@@ -139,17 +119,7 @@ def _run(
     _say(log, config, data, val, pictures, device)
     if resume:
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
-    loader = TrainingLoader(
-        data,
-        config.data,
-        config.train.batch,
-        config.seed,
-        state.step,
-        config.train.iterations,
-        pin=device.type == "cuda",
-        pictures=pictures,
-        companions=config.pictures,
-    )
+    loader = training_loader(config, data, pictures, state.step, config.train.iterations, pin=device.type == "cuda")
     with naming_dead_workers(), naming_full_memory(MEMORY_HINT):
         metrics = train_loop(
             state,
@@ -227,7 +197,7 @@ def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path,
 
 def _check_pictures(file: Path, pictures: PictureSet, *, begun: bool) -> None:
     """Note which pictures and regions a run learns from; a resumed one must go on with the same, wherever they lie."""
-    of_run = {"shards": shard_hashes(pictures.shards.manifest), "regions": pictures.regions.fingerprint()}
+    of_run = pictures_record(pictures)
     if begun and file.exists() and json.loads(file.read_text(encoding="utf-8")) != of_run:
         raise CheckpointError(
             f"{file.parent} was trained with other pictures or regions than those of {pictures.shards.folder}.",

@@ -11,10 +11,19 @@ from torchvision.ops import box_iou
 
 BACKGROUND = -1
 IGNORED = -2
+_LIES = 0.5  # of a box's area
 
 
 @torch.no_grad()
-def match(truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float, *, best_anchor: bool) -> Tensor:
+def match(
+    truth: Tensor,
+    boxes: Tensor,
+    positive_iou: float,
+    negative_iou: float,
+    *,
+    best_anchor: bool,
+    ignored: Tensor | None = None,
+) -> Tensor:
     """Match boxes to the ground truth by their overlap (Ren et al. 2015, sec. 3.1.2).
 
     Args:
@@ -23,10 +32,22 @@ def match(truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float
         positive_iou: from this IoU on, a box belongs to the ground truth that it overlaps most.
         negative_iou: below this it is background; between the two it is ignored.
         best_anchor: whether a ground truth also takes the boxes that overlap it most of all boxes, however little.
+        ignored: ``[G, 4]``; background that lies on one of these by half of its area or more is ignored.
 
     Returns:
         int64 ``[A]``: index of the ground truth, or BACKGROUND, or IGNORED.
     """
+    matched = _matched(truth, boxes, positive_iou, negative_iou, best_anchor)
+    if ignored is not None and len(ignored):
+        low, high = torch.max(boxes[:, None, :2], ignored[:, :2]), torch.min(boxes[:, None, 2:], ignored[:, 2:])
+        inside = (high - low).clamp(min=0).prod(dim=2)  # [A, G]
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+        lies = (inside >= _LIES * area[:, None]).any(dim=1)
+        matched[lies & (matched == BACKGROUND)] = IGNORED
+    return matched
+
+
+def _matched(truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: float, best_anchor: bool) -> Tensor:
     if not len(truth):
         return torch.full((len(boxes),), BACKGROUND, device=boxes.device)
     iou = box_iou(truth, boxes)  # [M, A]

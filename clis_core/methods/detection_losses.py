@@ -31,7 +31,14 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
     """
     logits, wanted, offsets, goals = [], [], [], []
     for image, target in enumerate(targets):
-        matched = match(target.boxes, output.anchors, config.positive_iou, config.negative_iou, best_anchor=True)
+        matched = match(
+            target.boxes,
+            output.anchors,
+            config.positive_iou,
+            config.negative_iou,
+            best_anchor=True,
+            ignored=target.ignored,
+        )
         objects, background = sample(matched, config.samples, config.positive_fraction)
         index = torch.cat((objects, background))
         logits.append(output.logits[image, index])
@@ -58,7 +65,8 @@ def sample_regions(
     regions, labels, boxes = [], [], []
     for proposed, target in zip(proposals, targets, strict=True):
         candidates = torch.cat((proposed, target.boxes))
-        matched = match(target.boxes, candidates, config.positive_iou, config.positive_iou, best_anchor=False)
+        iou = config.positive_iou
+        matched = match(target.boxes, candidates, iou, iou, best_anchor=False, ignored=target.ignored)
         objects, background = sample(matched, config.samples, config.positive_fraction)
         regions.append(candidates[torch.cat((objects, background))])
         labels.append(torch.cat((target.labels[matched[objects]], torch.zeros_like(background))))

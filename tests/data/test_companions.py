@@ -44,7 +44,7 @@ def pictures(shards: Shards, categories: Categories = CATEGORIES, **fields: Any)
 
 
 def companions(shards: Shards, position: int, seed: int = 0, **fields: Any) -> Companions:
-    loader = CompanionLoader(pictures(shards), config(shards.folder, **fields), seed)
+    loader = CompanionLoader(pictures(shards), config(shards.folder, **fields), seed, 100)
     return assemble(list(loader.load(position, IMAGE)))
 
 
@@ -94,7 +94,7 @@ def equal(a: Companions, b: Companions) -> bool:
 
 
 def test_each_picture_is_scaled_and_placed_on_its_own(shards: Shards) -> None:
-    loader = CompanionLoader(pictures(shards, regions="full-image"), config(shards.folder, scale=(0.3, 1.0)), 0)
+    loader = CompanionLoader(pictures(shards, regions="full-image"), config(shards.folder, scale=(0.3, 1.0)), 0, 100)
     found = assemble(list(loader.load(0, IMAGE)))
     regions = torch.cat([m.regions for m in found.mosaics])
     longest = (regions[:, 2:] - regions[:, :2]).amax(dim=1)
@@ -106,7 +106,7 @@ def test_pasted_pictures_are_decoded_as_large_as_the_patch_needs(tmp_path: Path)
     shards = painted_shards(tmp_path / "large", 4, shards=1, sides=(700, 800))
     paste = {"side": (0.5, 0.5), "margin": (1.0, 1.0), "flip": 0.0}
     settings = config(shards.folder, s=4, t=4, paste=paste)
-    found = assemble(list(CompanionLoader(pictures(shards), settings, 0).load(0, (1200, 1200)))).patches
+    found = assemble(list(CompanionLoader(pictures(shards), settings, 0, 100).load(0, (1200, 1200)))).patches
     chosen = PictureSampler(pictures(shards).labels, 0, "uniform")(np.arange(4)).tolist()
     for patch in found:
         number = chosen[patch.source]
@@ -134,7 +134,7 @@ def test_fewer_pictures_than_s(tmp_path: Path) -> None:
 def test_one_class_only(tmp_path: Path) -> None:
     one = Categories([Category(4, "only", images=7)])
     shards = painted_shards(tmp_path / "one", 5, categories=one, shards=1)
-    loader = CompanionLoader(open_pictures(config(shards.folder), one, shards), config(shards.folder), 0)
+    loader = CompanionLoader(open_pictures(config(shards.folder), one, shards), config(shards.folder), 0, 100)
     found = assemble(list(loader.load(0, IMAGE)))
     assert {label for m in found.mosaics for label in m.labels.tolist()} == {1}
     assert {p.label for p in found.patches} == {1}
@@ -162,7 +162,7 @@ def test_class_balanced_order(tmp_path: Path) -> None:
     found = [
         label
         for position in range(4)
-        for m in assemble(list(CompanionLoader(uneven, settings, 0).load(position, IMAGE))).mosaics
+        for m in assemble(list(CompanionLoader(uneven, settings, 0, 100).load(position, IMAGE))).mosaics
         for label in m.labels.tolist()
     ]
     assert found.count(1) == found.count(2) == 16
@@ -219,19 +219,31 @@ def test_pasted_boxes_are_ground_truths_unless_they_shall_not(tmp_path: Path) ->
         torch.zeros((3, 20, 30), dtype=torch.uint8), 10, 40, 1.0, torch.tensor([45.0, 12.0, 65.0, 28.0]), 3, 0
     )
     own, labels = boxes([40, 10, 60, 30], [0, 0, 10, 10], [30, 10, 50, 30]), np.array([1, 2, 1])
-    for fields, stay, pasted in (
-        ({}, [0, 1, 2], True),
-        ({"train_box": False}, [0, 1, 2], False),
-        ({"drop_covered": 0.8}, [1, 2], True),
-        ({"drop_covered": 0.4, "train_box": False}, [1], False),
+    box = [[45, 12, 65, 28]]
+    for fields, stay, pasted, left_out in (
+        ({}, [0, 1, 2], True, None),
+        ({"boxes": "background"}, [0, 1, 2], False, None),
+        ({"boxes": "ignored"}, [0, 1, 2], False, box),
+        ({"drop_covered": 0.8}, [1, 2], True, None),
+        ({"drop_covered": 0.4, "boxes": "ignored"}, [1], False, box),
     ):
-        found, kinds = add_patches(own, labels, [patch], config(tmp_path, paste=fields))
+        found, kinds, ignored = add_patches(own, labels, [patch], config(tmp_path, paste=fields))
+        assert (None if ignored is None else ignored.tolist()) == left_out
         assert found.tolist() == own[stay].tolist() + ([[45, 12, 65, 28]] if pasted else [])
         assert kinds.tolist() == labels[stay].tolist() + ([3] if pasted else [])
         assert (found.dtype, kinds.dtype) == (np.float32, np.int64)
-    found, kinds = add_patches(boxes(), np.zeros(0, np.int64), [patch], config(tmp_path))
+    found, kinds, _ = add_patches(boxes(), np.zeros(0, np.int64), [patch], config(tmp_path))
     assert (found.shape, kinds.tolist()) == ((1, 4), [3])
-    assert add_patches(own, labels, [], config(tmp_path)) == (own, labels)
+    assert add_patches(own, labels, [], config(tmp_path)) == (own, labels, None)
+
+
+def test_the_last_part_of_a_training_goes_without_pasting(shards: Shards) -> None:
+    for until, pasted in ((1.0, [True] * 4), (0.5, [True, True, False, False]), (0.0, [False] * 4)):
+        settings = config(shards.folder, paste={"until": until})
+        loader = CompanionLoader(pictures(shards), settings, 0, 10)
+        found = [assemble(list(loader.load(position, IMAGE))) for position in (0, 4, 5, 9)]
+        assert [bool(f.patches) for f in found] == pasted
+        assert all(len(f.mosaics) == 2 for f in found)
 
 
 @pytest.fixture
@@ -329,13 +341,14 @@ def test_what_workers_are_sent_is_small(shards: Shards) -> None:
     again = pickle.loads(pickle.dumps(found))
     assert np.array_equal(again.regions.boxes, found.regions.boxes)
     assert len(pickle.dumps(found.regions)) < 4000
-    assert equal(*(assemble(list(CompanionLoader(p, config(shards.folder), 0).load(2, IMAGE))) for p in (found, again)))
+    loaders = [CompanionLoader(of, config(shards.folder), 0, 100) for of in (found, again)]
+    assert equal(*(assemble(list(loader.load(2, IMAGE))) for loader in loaders))
 
 
 def test_regions_given_by_hand_are_used(shards: Shards, tmp_path: Path) -> None:
     folder = write_regions(shards, [[0.25, 0.25, 0.5, 0.75]] * len(shards), tmp_path / "mine")
     settings = config(shards.folder, regions=str(folder), scale=(1.0, 1.0), flip=0.0, s=4, t=0)
-    loader = CompanionLoader(pictures(shards, regions=str(folder)), settings, 0)
+    loader = CompanionLoader(pictures(shards, regions=str(folder)), settings, 0, 100)
     (mosaic,) = assemble(list(loader.load(0, IMAGE))).mosaics
     sides = (mosaic.regions[:, 2:] - mosaic.regions[:, :2]).tolist()
     assert all(max(w / 0.25, h / 0.5) == pytest.approx(64) for w, h in sides)

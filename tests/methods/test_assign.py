@@ -69,3 +69,20 @@ def test_sample_is_uniform():
             hits[index] += 1
     assert (hits[:4] / 2000 - 2 / 4).abs().max() < 0.06
     assert (hits[4:] / 2000 - 2 / 8).abs().max() < 0.06
+
+
+def test_what_lies_on_an_ignored_box_is_no_background() -> None:
+    generator = torch.Generator().manual_seed(3)
+    corners = 80 * torch.rand(60, 2, generator=generator)
+    boxes = torch.cat((corners, corners + 1 + 30 * torch.rand(60, 2, generator=generator)), dim=1)
+    truth, ignored = boxes[:3] + 1, torch.tensor([[10.0, 10, 50, 50], [60, 20, 90, 90]])
+    plain = match(truth, boxes, 0.5, 0.5, best_anchor=False)
+    found = match(truth, boxes, 0.5, 0.5, best_anchor=False, ignored=ignored)
+    for box, before, after in zip(boxes.tolist(), plain.tolist(), found.tolist(), strict=True):
+        shares = []
+        for x0, y0, x1, y1 in ignored.tolist():
+            width, height = min(box[2], x1) - max(box[0], x0), min(box[3], y1) - max(box[1], y0)
+            shares.append(max(0, width) * max(0, height) / ((box[2] - box[0]) * (box[3] - box[1])))
+        assert after == (IGNORED if before == BACKGROUND and max(shares) >= 0.5 else before)
+    assert 5 < int((found == IGNORED).sum()) < 55
+    assert match(truth[:0], boxes, 0.5, 0.5, best_anchor=True, ignored=ignored).tolist().count(IGNORED) > 5

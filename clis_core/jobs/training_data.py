@@ -1,0 +1,89 @@
+"""A config in, what training learns from out: the detection images, the labelled pictures, and the loader of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from clis_core.categories import Categories
+from clis_core.config.method import ClisConfig
+from clis_core.config.run import RunConfig
+from clis_core.data.companions import PictureSet, open_pictures
+from clis_core.data.layout import Split, open_split
+from clis_core.data.loader import TrainingLoader
+from clis_core.data.regions import shard_hashes
+from clis_core.data.shards.reader import Shards
+from clis_core.errors import ConfigError, DataError
+
+PICTURES = "pictures.json"
+"""In a run folder: which pictures and regions the run learns from."""
+
+
+def open_training_split(config: RunConfig, cache: Path | None) -> Split:
+    """The detection images and their boxes.
+
+    Args:
+        config: the whole run.
+        cache: folder for arrays, see `load_annotations`.
+
+    Raises:
+        ConfigError: no data set is named.
+        DataError: it cannot be used, or has not a single box.
+    """
+    data = open_split(config.data, "train", cache)
+    if not len(data.table.boxes):
+        raise DataError(
+            f"{data.table.path}: not a single usable box to learn from.",
+            hint="Its 'annotations' need a 'bbox' [x, y, w, h] with an area, not all of them crowds.",
+        )
+    return data
+
+
+def open_companions(config: RunConfig, categories: Categories) -> PictureSet | None:
+    """The pictures that a method learns from beside the boxes; None where it needs none.
+
+    Raises:
+        ConfigError: no shards are named.
+        DataError: they cannot be used.
+    """
+    if not isinstance(config.method, ClisConfig) or not config.pictures.s:
+        return None
+    if config.pictures.shards is None:
+        raise ConfigError(
+            "CLIS learns from pictures with a class label as well, and no shards of them are named.",
+            hint="clis train --images SHARDS, a folder of clis build-imagenet-subset; or --set pictures.s=0 "
+            "--set pictures.t=0 to do without",
+        )
+    return open_pictures(config.pictures, categories, Shards(config.pictures.shards))
+
+
+def training_loader(
+    config: RunConfig, data: Split, pictures: PictureSet | None, start: int, stop: int, *, pin: bool = False
+) -> TrainingLoader:
+    """The batches of steps ``start`` to ``stop - 1`` of the training that a config describes.
+
+    Args:
+        config: the whole run.
+        data: of `open_training_split`.
+        pictures: of `open_companions`.
+        start: first step.
+        stop: the step before which it ends.
+        pin: see `TrainingLoader`.
+    """
+    return TrainingLoader(
+        data,
+        config.data,
+        config.train.batch,
+        config.seed,
+        start,
+        stop,
+        pin=pin,
+        pictures=pictures,
+        companions=config.pictures,
+        iterations=config.train.iterations,
+    )
+
+
+def pictures_record(pictures: PictureSet) -> dict[str, Any]:
+    """What tells these pictures and regions from others, wherever they lie."""
+    return {"shards": shard_hashes(pictures.shards.manifest), "regions": pictures.regions.fingerprint()}
