@@ -48,6 +48,11 @@ class Canvas:
         self.pixels = _background(rng, width, height, style)  # float32 [h, w, 3]
         self.owner = np.full((height, width), NOBODY, np.int16)
 
+    def cut(self, left: int, top: int, width: int, height: int) -> None:
+        """Keep a window of it."""
+        self.pixels = self.pixels[top : top + height, left : left + width].copy()
+        self.owner = self.owner[top : top + height, left : left + width].copy()
+
     def visible_after(self, thing: Thing, left: int, top: int, areas: dict[int, int]) -> float:
         """What part of a thing would be on the canvas, or of what it covers would stay, whichever is less.
 

@@ -85,7 +85,7 @@ def draw_data_set(
         scenes: training scenes, 200 or more.
         val: validation scenes; each class is in 16 of them or more.
         pictures_per_class: labelled pictures of each class.
-        classes: 12 to 24.
+        classes: 12, 16, 20 or 24.
         size: width and height of a scene, pixels.
         picture_size: width and height of a picture, pixels.
         gap: 0 to 1: 0 draws pictures as the scenes are, 1 in the style ``far``.
@@ -110,7 +110,7 @@ def draw_data_set(
         between = style_between(style, far, gap)
         for category, name in enumerate(names):
             rngs = (np.random.default_rng((seed, _PICTURES, category, k)) for k in range(pictures_per_class))
-            pictures = [_jpeg(draw_picture(rng, category, *picture_size, sides, between)) for rng in rngs]
+            pictures = [_jpeg(draw_picture(rng, category, picture_size, sides, between, size)) for rng in rngs]
             _pack(temporary / "pictures", name, pictures, pack)
         _settle(temporary, folder)
     except OSError as error:

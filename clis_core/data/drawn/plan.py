@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from clis_core.categories import COMMON_MAX_IMAGES, RARE_MAX_IMAGES
-from clis_core.data.drawn.shapes import MAX_CLASSES, by_diagonals
+from clis_core.data.drawn.shapes import FILLS, MAX_CLASSES, by_diagonals
 from clis_core.errors import ConfigError
 
-MIN_CLASSES = 12
+CLASSES = range(12, MAX_CLASSES + 1, len(FILLS))
 MIN_SCENES = 200
 VAL_IMAGES = 16
 """Validation scenes that hold a class, at least."""
@@ -74,11 +74,10 @@ def _spread(rng: np.random.Generator, images: list[int], scenes: int) -> list[li
 
 def _check(classes: int, scenes: int, val: int) -> None:
     least_val = int(np.ceil(VAL_IMAGES * classes / _CROWD))
-    for what, number, low, high, why in (
-        ("classes", classes, MIN_CLASSES, MAX_CLASSES, "shapes times fills"),
-        ("scenes", scenes, MIN_SCENES, None, "a frequent class is in more than 100 of them"),
-        ("val", val, least_val, None, f"each of {classes} classes is in {VAL_IMAGES} of them"),
+    for what, number, good, wanted, instead in (
+        ("classes", classes, classes in CLASSES, "12, 16, 20 or 24: all fills of some shapes", 16),
+        ("scenes", scenes, scenes >= MIN_SCENES, f"{MIN_SCENES} or more: some classes are in over 100", MIN_SCENES),
+        ("val", val, val >= least_val, f"{least_val} or more: each class is in {VAL_IMAGES} of them", least_val),
     ):
-        if number < low or (high is not None and number > high):
-            limits = f"{low} or more" if high is None else f"{low} to {high}"
-            raise ConfigError(f"{what} is {number}; it has to be {limits}: {why}.", hint=f"Draw with {what}={low}")
+        if not good:
+            raise ConfigError(f"{what} is {number}; it has to be {wanted}.", hint=f"Draw with {what}={instead}")

@@ -85,22 +85,30 @@ def draw_scene(rng: np.random.Generator, categories: list[int], width: int, heig
 
 
 def draw_picture(
-    rng: np.random.Generator, category: int, width: int, height: int, sides: Range, style: Style
+    rng: np.random.Generator,
+    category: int,
+    size: tuple[int, int],
+    sides: Range,
+    style: Style,
+    scene: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    """Draw one whole object, and clutter behind it: uint8 ``[height, width, 3]``.
+    """Draw one whole object on a piece of a background, and clutter behind it: uint8 ``[h, w, 3]``.
 
     Args:
         rng: what everything is drawn from.
         category: the class, from 0.
-        width: pixels.
-        height: pixels.
+        size: width and height, pixels.
         sides: of the object, pixels.
         style: how it looks.
+        scene: width and height of a scene, pixels: the background is as coarse as there.
     """
     # First of all, so that the same seed poses the object alike at every gap.
     thing = draw_thing(rng, *_kind(category), _log_uniform(rng, sides), style)
     across, down = rng.uniform(0, 1, 2).tolist()
-    canvas = Canvas(rng, width, height, style)
+    width, height = size
+    canvas = Canvas(rng, max(scene[0], width), max(scene[1], height), style)
+    (below, right), places = canvas.owner.shape, rng.uniform(0, 1, 2).tolist()
+    canvas.cut(_between(0, right - width, places[0]), _between(0, below - height, places[1]), width, height)
     for _ in range(int(rng.poisson(style.clutter / 3))):
         _strew(rng, canvas, sides, style, {})
     (h, w), edge = thing.mask.shape, edge_of(canvas.owner.shape, style)
