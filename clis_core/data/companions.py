@@ -5,6 +5,7 @@ They are functions of (seed, place of the detection image in its stream) alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -132,7 +133,8 @@ class CompanionLoader:
         self._pictures = pictures
         self._config = config
         self._seed = seed
-        self._pasted = round(config.paste.until * places)
+        # Steps draw from windows of the stream: the last ones may reach behind its end.
+        self._pasted = math.inf if config.paste.until == 1 else config.paste.until * places
         self._sampler = PictureSampler(pictures.labels, seed, config.order)
 
     @property
