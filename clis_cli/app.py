@@ -23,6 +23,7 @@ from clis_cli.commands import (
     init,
     predict,
     presets,
+    report,
     shards,
     train,
 )
@@ -50,6 +51,7 @@ app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.command("ablate")(ablate.ablate)

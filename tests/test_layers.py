@@ -12,6 +12,7 @@ ROWS = [  # top first; packages of one row do not import each other
     ["clis_cli.commands"],
     ["clis_cli.options", "clis_cli.console"],
     ["clis_core.jobs"],
+    ["clis_core.page"],
     ["clis_core.training", "clis_core.evaluation"],
     ["clis_core.methods"],
     ["clis_core.detectors", "clis_core.data"],

@@ -22,6 +22,7 @@ Name = Literal[
     "gen-regions",
     "clis-step",
     "queue",
+    "report",
 ]
 
 

@@ -1,0 +1,1 @@
+"""Runs and their evaluations in, one self-contained HTML page out."""
