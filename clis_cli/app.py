@@ -21,6 +21,7 @@ from clis_cli.commands import (
     export,
     gen_regions,
     init,
+    inspect,
     predict,
     presets,
     report,
@@ -49,6 +50,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(shards.app, name="shards")
 app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
+app.command("inspect")(inspect.inspect)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("report")(report.report)

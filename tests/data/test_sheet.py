@@ -12,7 +12,7 @@ from PIL import Image
 
 from clis_core.data.sheet import COLOURS, Tile, draw_sheet
 
-SIDE, CELL, ROW = 64, 64 + 4, 64 + 16 + 4
+SIDE, CELL, LINE = 64, 64 + 4, 16
 
 
 def plain(height: int, width: int, colour: tuple[int, int, int]) -> torch.Tensor:
@@ -32,14 +32,15 @@ def test_pictures_lie_row_by_row_and_fill_their_tiles(tmp_path: Path) -> None:
         Tile(plain(*size, colour), [], f"n{k}") for k, (size, colour) in enumerate(zip(sizes, colours, strict=True))
     ]
     sheet = drawn(tiles, tmp_path / "s.png", columns=2)
-    assert sheet.shape == (3 * ROW + 4, 2 * CELL + 4, 3)
+    tops = [4, 4 + 64 + LINE + 4, 4 + 2 * (64 + LINE + 4)]  # a row is as high as its highest picture
+    assert sheet.shape == (tops[2] + 1 + LINE + 4, 2 * CELL + 4, 3)
     for k, (size, colour) in enumerate(zip(sizes, colours, strict=True)):
-        top, left = 4 + k // 2 * ROW, 4 + k % 2 * CELL
+        top, left = tops[k // 2], 4 + k % 2 * CELL
         scale = SIDE / max(size)
         height, width = (max(1, round(v * scale)) for v in size)
         assert (sheet[top : top + height, left : left + width] == colour).all()
         assert (sheet[top, left + width : left + CELL - 4] == 245).all()
-        text = sheet[top + SIDE + 1 : top + SIDE + 16, left : left + SIDE]
+        text = sheet[top + height + 1 : top + height + LINE, left : left + SIDE]  # right below the picture
         assert text.min() < 100
 
 
@@ -51,6 +52,24 @@ def test_boxes_are_drawn_around_what_they_frame(tmp_path: Path) -> None:
         rows, columns = np.nonzero((picture == colour).all(axis=2))
         assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (x0, y0, x1, y1)
     assert (picture[8:16, 12:36] == 128).all()  # only the outline
+
+
+def test_captions_and_colours_of_boxes(tmp_path: Path) -> None:
+    grey = plain(64, 64, (128, 128, 128))
+    tile = Tile(grey, [[4, 30, 40, 60], [50, 2, 60, 9]], "", ["a class", ""], [(250, 10, 10), (10, 10, 250)])
+    picture = drawn([tile], tmp_path / "s.png")[4 : 4 + 64, 4 : 4 + 64]
+    red, blue = ((picture == colour).all(axis=2) for colour in ((250, 10, 10), (10, 10, 250)))
+    assert red.sum() > 2 * 36 + 2 * 30 + 100  # outline and label
+    assert 0 < blue.sum() <= 2 * 10 + 2 * 7  # outline alone
+
+
+def test_lines_of_text(tmp_path: Path) -> None:
+    tiles = [Tile(plain(64, 64, (0, 0, 0)), [], text) for text in ("one", "one\ntwo\nthree")]
+    sheet = drawn(tiles, tmp_path / "s.png", columns=2)
+    assert sheet.shape[0] == 4 + 64 + 3 * LINE + 4
+    below = [sheet[4 + 64 + 1 + n * LINE : 4 + 64 + (n + 1) * LINE] for n in range(3)]
+    assert [part[:, 4 : 4 + 64].min() < 100 for part in below] == [True, False, False]
+    assert all(part[:, 4 + CELL : 4 + CELL + 64].min() < 100 for part in below)
 
 
 def test_long_texts_are_cut_off_in_their_tile(tmp_path: Path) -> None:
