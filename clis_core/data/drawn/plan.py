@@ -55,7 +55,7 @@ def image_counts(classes: int, scenes: int) -> list[int]:
     least = max(COMMON_MAX_IMAGES + 5, scenes // 4)
     frequent = np.geomspace(max(0.6 * scenes, least + 15), least, classes - rare - common)
     few = np.geomspace(COMMON_MAX_IMAGES - 10, RARE_MAX_IMAGES + 4, common)
-    return [round(n) for n in [*frequent, *few, *np.linspace(RARE_MAX_IMAGES - 1, 3, rare)]]
+    return [round(n) for n in [*frequent, *few, *np.linspace(RARE_MAX_IMAGES - 4, 1, rare)]]
 
 
 def _spread(rng: np.random.Generator, images: list[int], scenes: int) -> list[list[int]]:
