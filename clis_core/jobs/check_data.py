@@ -16,7 +16,8 @@ from clis_core.data.check.copies import Copies
 from clis_core.data.check.files import Files, find_files, look_at_files
 from clis_core.data.check.findings import Finding, Findings
 from clis_core.data.check.pictures import Mapped, look_at_pictures, map_categories, open_shards
-from clis_core.data.check.raw_json import RawFile, read_raw
+from clis_core.data.check.raw_file import RawFile
+from clis_core.data.check.raw_json import read_raw
 from clis_core.data.check.rules import RULES
 from clis_core.data.check.splits import check_splits
 from clis_core.data.layout import SplitName, find_dataset, image_folders, json_of
@@ -77,7 +78,7 @@ class CheckReport:
 
 @dataclass
 class _Checked:
-    """A split that was read."""
+    """A split that was read; without ``files`` where its images are not looked at, or in no folder."""
 
     file: RawFile
     files: Files | None
@@ -105,7 +106,7 @@ def check_data(data: DataConfig, shards: Path | None, options: CheckOptions, *, 
         if path is None:
             findings.add("D006", split, data.root or "", "", f"no json for {split} was found or named")
         else:
-            splits[split] = _check_split(path, split, data, findings, report)
+            splits[split] = _check_split(path, split, data, options, findings, report)
     if "train" in splits and "val" in splits:
         check_splits(splits["train"].file, splits["val"].file, findings)
     opened = open_shards(shards, findings) if shards is not None else None
@@ -132,16 +133,19 @@ def _jsons(data: DataConfig) -> dict[SplitName, Path | None]:
     return found
 
 
-def _check_split(path: Path, split: SplitName, data: DataConfig, findings: Findings, report: CheckReport) -> _Checked:
+def _check_split(
+    path: Path, split: SplitName, data: DataConfig, options: CheckOptions, findings: Findings, report: CheckReport
+) -> _Checked:
     file = read_raw(path, split, findings)
     usable = check_boxes(file, split, findings)
     check_images(file, usable, split, findings)
     check_classes(file, usable, split, findings)
     check_federated(file, usable, split, findings)
     report.checked[split] = _figures(file, usable)
+    if not options.files:
+        return _Checked(file, None)
     explicit = data.train_images if split == "train" else data.val_images
-    files = find_files(file, image_folders(explicit, path, data.root), split, findings)
-    return _Checked(file, files)
+    return _Checked(file, find_files(file, image_folders(explicit, path, data.root), split, findings))
 
 
 def _figures(file: RawFile, usable: Usable) -> dict[str, Any]:

@@ -497,13 +497,14 @@ def test_files_are_found_where_most_of_them_are(world: World) -> None:
 
 
 def test_no_files_and_samples(world: World) -> None:
+    world.picture("val", 0).unlink()
     for path in (world.root / "train2017").iterdir():
         path.write_bytes(b"")
-    assert codes(world.check(files=False)) == {}
-    report = world.check(sample=5)
+    assert codes(world.check(files=False)) == {}  # nor is it looked whether they exist
+    report = world.check(sample=5, ignore=["D301"])
     assert report.checked["train"]["looked_at"] + one(report, "D302").count >= 5
     assert {f.where: f.count for f in report.findings if f.where == "train"} == {"train": 5}
-    again = world.check(sample=5, workers=4)
+    again = world.check(sample=5, workers=4, ignore=["D301"])
     assert [f.to_record() for f in again.findings] == [f.to_record() for f in report.findings]
 
 

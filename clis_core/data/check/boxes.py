@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.data.check.findings import SHOWN, Findings
-from clis_core.data.check.raw_json import RawFile
+from clis_core.data.check.raw_file import RawFile
 
 _OUT = 1.0  # pixels by which boxes reach out of images in LVIS and COCO themselves
 

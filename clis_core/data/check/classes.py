@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clis_core.categories import group_of_count
 from clis_core.data.check.boxes import Usable
 from clis_core.data.check.findings import SHOWN, Findings
-from clis_core.data.check.raw_json import FEDERATED, RawFile
+from clis_core.data.check.raw_file import FEDERATED, RawFile
 from clis_core.data.matching import plain_name
 
 _GROUPS = ("r", "c", "f")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from clis_core.data.check.findings import SHOWN, Findings
 from clis_core.data.check.look import Look, look_at_all, look_at_file
-from clis_core.data.check.raw_json import RawFile
+from clis_core.data.check.raw_file import RawFile
 from clis_core.data.images import Listings, Naming, missing, namings, places_for
 from clis_core.errors import DataError
 from clis_core.report import Reporter

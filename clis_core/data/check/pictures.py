@@ -15,7 +15,7 @@ from clis_core.categories import Category
 from clis_core.data.check.files import pick_sample
 from clis_core.data.check.findings import SHOWN, Findings
 from clis_core.data.check.look import Look, look_at, look_at_all
-from clis_core.data.check.raw_json import CategoryRecord
+from clis_core.data.check.raw_file import CategoryRecord
 from clis_core.data.matching import did_you_mean, plain_name
 from clis_core.data.shards.manifest import MANIFEST
 from clis_core.data.shards.reader import Shards

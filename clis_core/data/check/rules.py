@@ -48,9 +48,7 @@ _ABOUT = (
         "training splits without any usable box",
         "Its 'annotations' need a 'bbox' [x, y, w, h] with an area, not all of them crowds.",
     ),
-    Rule(
-        "D006", "note", "splits without an annotation file", "Name its json: --set data.val=FILE; nothing is evaluated."
-    ),
+    Rule("D006", "note", "splits without an annotation file", "Name its json: --set data.train=FILE, data.val=FILE."),
     Rule("D101", "error", "image records with a fault", "Correct the fields, or leave the records out of the file."),
     Rule("D102", "error", "annotations with a fault", "Correct the fields, or leave the records out of the file."),
     Rule("D103", "error", "category records with a fault", "Give each category a whole number as id, and a name."),
@@ -72,7 +70,7 @@ _ABOUT = (
     Rule("D204", "note", "boxes thinner than a pixel", "Drop them if they are slips of the mouse."),
     Rule("D205", "warning", "boxes that repeat another of the same class", "Drop the copies: they count twice."),
     Rule("D206", "note", "boxes that are those of another class as well", "Keep one class, unless both are meant."),
-    Rule("D207", "note", "images without boxes", "They are trained on as background: annotate them, or drop them."),
+    Rule("D207", "note", "images without boxes", "Training takes them for background: annotate or drop them."),
     Rule(
         "D208", "note", "crowd boxes", "Training leaves them out; COCO's evaluation does not judge what lies in them."
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clis_core.data.check.findings import Findings
-from clis_core.data.check.raw_json import RawFile
+from clis_core.data.check.raw_file import RawFile
 
 
 def check_splits(train: RawFile, val: RawFile, findings: Findings) -> None:
