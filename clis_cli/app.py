@@ -15,6 +15,7 @@ from clis_cli.commands import (
     ablate,
     bench,
     build,
+    config,
     crawl_google,
     data,
     eval,
@@ -50,6 +51,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(shards.app, name="shards")
 app.command("gen-regions")(gen_regions.gen_regions)
 app.command("presets")(presets.presets)
+app.add_typer(config.app, name="config")
 app.command("inspect")(inspect.inspect)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
@@ -131,7 +133,8 @@ def _tell(error: Exception, again: str) -> int:
 
 
 def _complain(mark: str, message: str, hint: str | None) -> None:
-    typer.secho(mark + message, err=True, fg="red" if mark else None)
+    coloured = mark and not os.environ.get("NO_COLOR")  # https://no-color.org
+    typer.echo(typer.style(mark + message, fg="red") if coloured else mark + message, err=True)
     if hint:
         typer.echo(f"Hint: {hint}", err=True)
 

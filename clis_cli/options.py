@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 
-def _preset_names(incomplete: str) -> Iterable[str]:
+def preset_names(incomplete: str) -> Iterable[str]:
+    """Presets that begin like this, for a shell that completes."""
     from clis_core.config.presets import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]
@@ -22,7 +23,7 @@ Preset = Annotated[
         "-p",
         metavar="NAME",
         help="Starting point; see clis presets.",
-        autocompletion=_preset_names,
+        autocompletion=preset_names,
     ),
 ]
 Config = Annotated[

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -12,7 +13,8 @@ from clis_core.config.load import command_layer, preset_layer, resolve
 from tests.cli.test_help import leaves
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = leaves(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+GROUP: Any = typer.main.get_command(app)
+COMMANDS = leaves(GROUP.commands)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PLACEHOLDERS = {"PRESET": "baseline-small", "SEED": "0"}
 
@@ -24,7 +26,7 @@ def commands(page: Path) -> list[str]:
         part.strip().removeprefix(".venv/bin/")
         for block in re.findall(r"```sh\n(.*?)```", text, re.S)
         for line in block.replace("\\\n", " ").splitlines()
-        for part in line.partition(" #")[0].split("&&")
+        for part in line.partition(" #")[0].partition(" > ")[0].split("&&")
     ]
     inline = re.findall(r"`(clis [a-z-]+ [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
     return [line for line in [*lines, *inline] if line.startswith("clis ") and "[" not in line.replace("=[", "")]
@@ -36,6 +38,9 @@ LINES = [pytest.param(line, id=f"{page.name}: {line}") for page in PAGES for lin
 @pytest.mark.parametrize("line", LINES)
 def test_a_written_command_parses_and_its_settings_exist(line: str) -> None:
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line)[1:]]
+    if words[0].startswith("-"):
+        assert all(any(word in option.opts for option in GROUP.params) for word in words)
+        return
     count = 1 if words[0] in COMMANDS else 2
     command = COMMANDS[" ".join(words[:count])]
     given = command.make_context(words[0], words[count:], resilient_parsing=False).params

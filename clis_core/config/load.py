@@ -178,11 +178,6 @@ def save_config(config: RunConfig, path: Path) -> None:
     write_text(path, dump_toml(config))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of a config, for editors and the docs."""
-    return RunConfig.model_json_schema()
-
-
 def difference(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """The dotted keys whose values differ, with both values; None where a config does not have the key."""
     a, b = (dict(leaves(config.model_dump(mode="json"))) for config in (old, new))

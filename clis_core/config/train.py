@@ -14,8 +14,11 @@ class Sgd(Frozen):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Part of the running sum of gradients that is kept at each step."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Factor of L2 regularisation, of all that is trained."""
     nesterov: bool = False
+    """Nesterov's momentum."""
 
 
 class AdamW(Frozen):
@@ -23,6 +26,7 @@ class AdamW(Frozen):
 
     kind: Literal["adamw"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running means of the gradient and of its square."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Not applied to biases and to scales and shifts of norms."""
 
@@ -37,6 +41,7 @@ class MultiStep(Frozen):
     milestones: tuple[float, ...] = (2 / 3, 8 / 9)
     """Fractions of the iterations at which the rate falls."""
     gamma: float = Field(default=0.1, gt=0, le=1)
+    """Factor of the rate at each of them."""
 
     @field_validator("milestones")
     @classmethod
@@ -51,6 +56,7 @@ class Cosine(Frozen):
 
     kind: Literal["cosine"] = "cosine"
     final: float = Field(default=0.0, ge=0, le=1)
+    """Part of the rate that is left at the end."""
 
 
 Schedule = Annotated[MultiStep | Cosine, Field(discriminator="kind")]
@@ -76,6 +82,7 @@ class TrainConfig(Frozen):
     warmup: int = Field(default=500, ge=0)
     """Steps over which the rate grows linearly from ``warmup_start`` times its value."""
     warmup_start: float = Field(default=0.001, ge=0, le=1)
+    """Part of the rate that the first step has."""
     clip: float = Field(default=0.0, ge=0)
     """Largest norm of the gradient; 0 does not clip."""
     amp: Literal["off", "bf16", "fp16"] = "off"

@@ -12,7 +12,6 @@ from clis_core.config.load import (
     read_layer,
     resolve,
     run_layers,
-    schema,
 )
 from clis_core.config.run import RunConfig
 from clis_core.config.train import AdamW, Cosine, MultiStep, Sgd
@@ -173,12 +172,6 @@ def test_difference_tells_keys_of_either_side() -> None:
         ("train.schedule.final", None, 0.0),
     ]
     assert difference(new, new) == []
-
-
-def test_the_schema_carries_descriptions_and_ranges() -> None:
-    lr = schema()["$defs"]["TrainConfig"]["properties"]["lr"]
-    assert "Goyal" in lr["description"]
-    assert lr["exclusiveMinimum"] == 0
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
