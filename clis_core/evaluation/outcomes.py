@@ -5,7 +5,7 @@ K judged detections, M objects, C classes, R = 101 recalls; everything is at an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -117,13 +117,13 @@ def outcome_of(truth: GroundTruth, path: Path, score_cut: float, *, rows: int = 
     curves = _Curves()
     for block in read_blocks(path, rows):
         check_detections(block, truth)
-        judged = judged_of(truth, block, counted_detections(truth, block))
-        matches = match(pairs_of(judged, objects), judged, objects)
+        near, mine, places = _near(truth, objects, block)
+        judged, matches = _judge(near, mine, block)
         curves.add(judged, matches)
-        verdicts = _verdicts(block, judged, matches, objects, score_cut)
-        found |= verdicts.mistakes.found
-        covered = np.maximum(covered, verdicts.mistakes.covered)
-        incidents = incidents.plus(_wrong(verdicts, objects)).worst(KEPT)
+        verdicts = _verdicts(block, judged, matches, mine, score_cut)
+        found[places] = verdicts.mistakes.found
+        covered[places] = verdicts.mistakes.covered
+        incidents = incidents.plus(_wrong(verdicts, mine, places)).worst(KEPT)
     covered[found] = NONE
     missed = np.flatnonzero(~found & (covered == NONE) & ~objects.ignored)
     incidents = incidents.plus(about_objects(objects, missed, "Miss")).worst(KEPT)
@@ -139,9 +139,7 @@ def verdicts_on(truth: GroundTruth, objects: Objects, detections: Detections, sc
         detections: all of each image that they are of.
         score_cut: detections below it are left out.
     """
-    judged = judged_of(truth, detections, counted_detections(truth, detections))
-    matches = match(pairs_of(judged, objects), judged, objects)
-    return _verdicts(detections, judged, matches, objects, score_cut)
+    return _verdicts(detections, *_judge(truth, objects, detections), objects, score_cut)
 
 
 def changes(objects: Objects, before: Outcome, after: Outcome) -> Incidents:
@@ -158,21 +156,56 @@ def about_objects(objects: Objects, places: NDArray[np.int64], what: What) -> In
     return Incidents(kind, objects.category[places], objects.image[places], area, places)
 
 
+def _near(truth: GroundTruth, objects: Objects, block: Detections) -> tuple[GroundTruth, Objects, NDArray[np.int64]]:
+    """The same with what is in the images of a block alone, which saves time, and the places of its objects."""
+    ids = np.unique(block.image_ids)
+    boxes = np.isin(truth.box_image_ids, ids)
+    wanted = set(ids.tolist())
+    here = [i in wanted for i in truth.image_ids.tolist()]
+
+    def listed(lists: list[list[int] | None]) -> list[list[int] | None]:
+        return [(values if i else values and []) for i, values in zip(here, lists, strict=True)]
+
+    columns = ("box_image_ids", "box_category_ids", "xywh", "areas", "crowd", "ignored")
+    near = replace(
+        truth,
+        negatives=listed(truth.negatives),
+        not_exhaustive=listed(truth.not_exhaustive),
+        **{name: getattr(truth, name)[boxes] for name in columns},
+    )
+    places = np.flatnonzero(np.isin(objects.image, np.searchsorted(np.sort(truth.image_ids), ids)))
+    mine = {name: column[places] for name, column in vars(objects).items() if name != "per_class"}
+    return near, replace(objects, **mine), places
+
+
+def _judge(truth: GroundTruth, objects: Objects, detections: Detections) -> tuple[Judged, Matches]:
+    judged = judged_of(truth, detections, counted_detections(truth, detections))
+    return judged, match(pairs_of(judged, objects), judged, objects)
+
+
 def _verdicts(detections: Detections, judged: Judged, matches: Matches, objects: Objects, score_cut: float) -> Verdicts:
     kept = judged.score >= score_cut
     judged, matches = judged.only(kept), matches.only(kept)
     return Verdicts(detections, judged, matches, find_mistakes(judged, objects, matches))
 
 
-def _wrong(verdicts: Verdicts, objects: Objects) -> Incidents:
-    """Every wrong detection; a Cls is its object's, so that rare objects come first and not rare detections."""
+def _wrong(verdicts: Verdicts, objects: Objects, places: NDArray[np.int64]) -> Incidents:
+    """Every wrong detection; a Cls is its object's, so that rare objects come first and not rare detections.
+
+    Args:
+        verdicts: on some images.
+        objects: of these images.
+        places: theirs among all.
+    """
     judged, mistakes = verdicts.judged, verdicts.mistakes
     wrong = np.flatnonzero(mistakes.kind != NONE)
     kind, target = mistakes.kind[wrong].astype(np.int64), mistakes.target[wrong]
     category = judged.category[wrong].copy()
     other = kind == KINDS.index("Cls")
     category[other] = objects.category[target[other]]
-    return Incidents(kind, category, judged.image[wrong], judged.score[wrong].astype(np.float64), target)
+    meant = np.full(len(target), NONE, dtype=np.int64)
+    meant[target != NONE] = places[target[target != NONE]]
+    return Incidents(kind, category, judged.image[wrong], judged.score[wrong].astype(np.float64), meant)
 
 
 def _no_incidents() -> Incidents:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clis_core import __version__
 from clis_core.config.data import DataConfig
-from clis_core.config.load import Layer, read_layer, resolve
+from clis_core.config.load import FILES_UNDER_ROOT, Layer, read_layer, resolve
 from clis_core.config.workspace import Workspace
 from clis_core.data.layout import find_json
 from clis_core.errors import ConfigError, DataError
@@ -221,12 +221,14 @@ def _check_classes(truth: GroundTruth, first: Evaluated) -> None:
 
 def _data_config(evaluated: Sequence[Evaluated], data: Path | None, workspace: Workspace | None) -> DataConfig:
     """Where the images are: in ``data``, else where the first run that has a config, or the workspace, says."""
-    if data is not None:
-        return DataConfig(root=data)
-    configs = [one.run / "config.toml" for one in evaluated if one.run is not None]
-    layers = [read_layer(path) for path in configs[:1]] or ([workspace.layer] if workspace else [])
+    files = [one.run / "config.toml" for one in evaluated if one.run is not None]
+    layers = [read_layer(path) for path in files[:1]] or ([workspace.layer] if workspace else [])
+    # Of the data alone: the rest of a config may be that of an older clis.
     tables = [Layer(layer.source, {"data": layer.values["data"]}) for layer in layers if "data" in layer.values]
-    return resolve(tables).data
+    config = resolve(tables).data
+    if data is None:
+        return config
+    return config.model_copy(update={"root": data, **dict.fromkeys(FILES_UNDER_ROOT)})
 
 
 def _notes(evaluated: Sequence[Evaluated]) -> list[str]:

@@ -53,6 +53,13 @@ def join(children: Iterable[object], between: str = "") -> Html:
     return Html(between.join(parts))
 
 
+def breaking(text: str, after: str) -> Html:
+    """A text that may break after each of some letters."""
+    for letter in after:
+        text = text.replace(letter, f"{letter}\n")
+    return join(text.split("\n"), Html("<wbr>"))
+
+
 def embedded_json(value: Any) -> Html:
     """JSON for a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clis_core.page.content import GROUPS, ClassInfo, Report
-from clis_core.page.html import Html, join, number, tag
+from clis_core.page.html import Html, breaking, number, tag
 
 TALL = 24
 """Rows from which on a table scrolls in its frame."""
@@ -48,9 +48,9 @@ def group_cell(info: ClassInfo) -> Cell:
 def class_cell(report: Report, place: int) -> Cell:
     """A class's name, which opens what is known of it."""
     name = report.classes[place].name
-    # Long names break after their underscores.
-    shown = join(name.replace("_", "_\n").split("\n"), Html("<wbr>"))
-    return Cell(tag("button", shown, type="button", cls="class", data_class=place), name.casefold(), False)
+    return Cell(
+        tag("button", breaking(name, "_"), type="button", cls="class", data_class=place), name.casefold(), False
+    )
 
 
 def table(

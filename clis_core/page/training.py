@@ -7,7 +7,7 @@ from typing import Any
 from clis_core.page.charts import Dots, Line, chart, linear_axis
 from clis_core.page.content import Report
 from clis_core.page.figures import curves_of_log
-from clis_core.page.html import Html, tag
+from clis_core.page.html import Html, breaking, tag
 from clis_core.page.overview import legend, section
 from clis_core.page.tables import table, words
 
@@ -60,7 +60,7 @@ def settings(report: Report) -> Html | None:
     for key in keys:
         texts = [_text(values.get(key)) for values in tables]
         if len(set(texts)) > 1:
-            rows.append([words(tag("code", key), key), *(words(text) for text in texts)])
+            rows.append([words(tag("code", breaking(key, "._")), key), *(words(text) for text in texts)])
     without = [run.name for run in report.runs if run.settings is None]
     note = f"Without a config: {', '.join(without)}." if without else None
     if not rows:

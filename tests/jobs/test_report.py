@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from clis_core.errors import CheckpointError, ConfigError, DataError
 from clis_core.jobs.report import report
@@ -287,6 +288,22 @@ def test_data_that_moved(world, own, tmp_path):
         write(own, "base", data=moved, pictures=0)
     with pytest.raises(DataError):
         write(own, "base", data=tmp_path / "none")
+
+
+def test_a_config_of_an_older_clis_and_unturned_pixels(world, own, tmp_path):
+    config = own / "base" / "config.toml"
+    config.write_text(config.read_text().replace("exif = true", "exif = false") + "\n[gone]\nkey = 3\n")
+    moved = shutil.copytree(world / "data", tmp_path / "moved")
+    for file in [*moved.glob("val2017/*.jpg"), *moved.glob("train2017/*.jpg")]:
+        image = Image.open(file)
+        turned = Image.Exif()
+        turned[0x0112] = 6  # by 90 degrees, so that the size would be another
+        image.save(file, exif=turned)
+    written, text = write(own, "base", "better", data=moved, pictures=3)
+    assert written.pictures == 3
+    values = {row[0].text: [cell.text for cell in row[1:]] for row in Page(text).tables["differences"][1:]}
+    assert values["gone.key"] == ["3", "–"]
+    assert values["data.exif"] == ["false", "true"]
 
 
 def test_an_evaluation_without_detections_and_one_of_a_file(world, own):
