@@ -23,6 +23,7 @@ Name = Literal[
     "clis-step",
     "queue",
     "report",
+    "inference",
 ]
 
 
