@@ -25,8 +25,9 @@ from clis_core.batch import Detection
 from clis_core.categories import Categories, Category
 from clis_core.config.workspace import is_run
 from clis_core.data.decode import read_image
+from clis_core.detectors.checkpoint import fingerprint
 from clis_core.detectors.export.model import ExportedDetector
-from clis_core.detectors.load import Loaded, Model, identity, load_model
+from clis_core.detectors.load import Loaded, Model, load_model
 from clis_core.errors import CheckpointError, ConfigError, DataError
 from clis_core.jobs.device import open_device
 from clis_core.jobs.evaluate import find_checkpoint
@@ -128,7 +129,9 @@ class NamedDetector:
 
     def identity(self) -> dict[str, Any]:
         """What tells this detector from others, for records."""
-        return {"file": str(self.path), "step": self.step, "weights_sha256": identity(self.model)["weights"]}
+        model = self.model
+        weights = model.about.weights if isinstance(model, ExportedDetector) else fingerprint(model.state_dict())
+        return {"file": str(self.path), "step": self.step, "weights_sha256": weights}
 
     def _some(self, images: list[Tensor], threshold: float) -> list[NamedDetections]:
         with torch.inference_mode():
