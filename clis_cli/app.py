@@ -18,6 +18,7 @@ from clis_cli.commands import (
     config,
     crawl_google,
     data,
+    download,
     eval,
     export,
     gen_regions,
@@ -44,6 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init.init)
+app.command("download")(download.download)
 app.command("build-imagenet-subset")(build.build_imagenet_subset)
 app.command("build-images")(build.build_images)
 app.command("crawl-google")(crawl_google.crawl_google)
