@@ -47,7 +47,8 @@ class WebPictures:
         try:
             return self._fetchers[private].page(address, {"Accept": "image/*,*/*;q=0.5"}, 0.0).body
         except FetchError as error:
-            detail = f" ({error.detail})" if error.detail and error.detail != address else ""
+            told = error.status is None and error.detail and error.detail != address  # else the detail is a web page
+            detail = f" ({error.detail})" if told else ""
             raise DataError(
                 f"{address} cannot be fetched: {error.reason}{detail}.",
                 hint="Fetch it with another program, and name the file.",

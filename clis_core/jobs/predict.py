@@ -102,6 +102,8 @@ def predict(
         reporter.warn(f"{failure.name}: {failure.reason}")
     failed = list(failures)
     done: list[Done] = []
+    if pictures:
+        reporter.progress("predict", 0, len(pictures))
     with StopRequest() as stop, naming_full_memory("--batch 1, or --device cpu"):
         for part in _read(pictures, options.batch):
             if stop.name:
@@ -122,7 +124,7 @@ def predict(
             reporter.progress("predict", len(done) + len(failed) - len(failures), len(pictures))
     if not done:
         raise DataError(
-            f"None of {len(failed)} pictures could be read; the first: {failed[0].reason}"
+            f"None of {len(failed)} pictures could be read; the first: {failed[0].name}: {failed[0].reason}"
             if failed
             else "There are no pictures.",
             hint="Name pictures or folders: clis predict RUN photo.jpg photos/",

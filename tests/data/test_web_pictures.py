@@ -60,7 +60,7 @@ def test_what_a_server_can_do_wrong(web: FakeWeb) -> None:
     web.routes["loop"] = lambda call: call.answer(b"", 302, Location="loop")
     web.routes["away"] = lambda call: call.answer(b"", 302, Location="file:///etc/passwd")
     web.routes["big"] = lambda call: call.start(200, Content_Length=str(LIMITS.most_bytes + 1))
-    assert f"{place}/gone cannot be fetched: HTTP 404" in refused(f"{place}/gone")
+    assert refused(f"{place}/gone") == f"{place}/gone cannot be fetched: HTTP 404."
     assert "too many redirects" in refused(f"{place}/loop")
     assert "no web address" in refused(f"{place}/away")
     assert "larger than the limit" in refused(f"{place}/big")
