@@ -148,3 +148,20 @@ def test_resume_late_is_quick(images: int) -> None:
     start = time.perf_counter()
     order.images(90_000)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("first", [0, 7])
+def test_epochs_can_be_asked_for_at_once(first: int) -> None:
+    """Which images an epoch holds, and where it lies in the stream, without walking there."""
+    repeats = np.array([1.0, 2.5, 1.25, 3.0])
+    held: dict[int, Counter[int]] = {}
+    known = ImageOrder(repeats, 3, "stochastic", 1)
+    for step, (image, place) in enumerate(stream(known, 120)):
+        assert place in known.places(known.epoch(step))
+        held.setdefault(known.epoch(step), Counter())[image] += 1
+    fresh = ImageOrder(repeats, 3, "stochastic", 1)
+    for epoch in range(first, 10):
+        assert Counter(dict(enumerate(fresh.times(epoch).tolist()))) == held[epoch]
+        assert len(fresh.places(epoch)) == sum(held[epoch].values())
+        assert epoch == first or fresh.places(epoch).start == fresh.places(epoch - 1).stop
+    assert ImageOrder(repeats, 3, "stochastic", 1).places(0).start == 0
