@@ -1,7 +1,11 @@
 """The README and the docs name only commands, options, settings and presets that there are."""
 
+import ast
+import errno
+import os
 import re
 import shlex
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +60,40 @@ def test_there_are_such_lines() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def texts_of_the_code() -> str:
+    """Every text in the packages, what is put into one as "\0", with what the system says of a disk."""
+    found = [os.strerror(errno.ENOSPC) + ": \0", os.strerror(errno.EACCES) + ": \0"]
+    for path in [p for top in ("clis_cli", "clis_core") for p in (ROOT / top).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [v.value if isinstance(v, ast.Constant) else "\0" for v in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n\n".join(found)
+
+
+def messages() -> list[str]:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \|", text, re.M)
+
+
+def test_each_message_of_troubleshooting_is_one_of_the_code() -> None:
+    texts, quoted = texts_of_the_code(), messages()
+    assert len(quoted) > 40
+    rows = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").count("\n| ")
+    assert rows - 6 == len(quoted)  # each row quotes one
+    for message in quoted:
+        words = [re.escape(part) for part in message.split("...")]
+        assert re.search("[^\n]*\0[^\n]*".join(words), texts), message
+
+
+def test_addresses_are_whole() -> None:
+    """Nothing is fetched: what a test can say of an address is that it is one."""
+    for page in PAGES:
+        for address in re.findall(r"https?://[^\s)>\"'`\]]+", re.sub(r"(?s)```.*?```", "", page.read_text("utf-8"))):
+            parts = urllib.parse.urlsplit(address)
+            assert parts.hostname, (page.name, address)
+            assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", parts.hostname), (page.name, address)
