@@ -56,17 +56,20 @@ def test_the_worst_of_each_kind_and_class_whatever_the_blocks(tmp_path, federate
         if kind >= 0:
             target = int(verdicts.mistakes.target[place])
             category = objects.category[target] if KINDS[kind] == "Cls" else verdicts.judged.category[place]
-            listed.setdefault((KINDS[kind], int(category)), []).append(float(verdicts.judged.score[place]))
+            listed.setdefault((KINDS[kind], int(category)), []).append(
+                (-float(verdicts.judged.score[place]), int(verdicts.judged.image[place]), target)
+            )
     missed = verdicts.mistakes.missed(objects)
     for place in np.flatnonzero(missed).tolist():
         area = float(objects.xywh[place, 2] * objects.xywh[place, 3])
-        listed.setdefault(("Miss", int(objects.category[place])), []).append(area)
-    expected = {key: sorted(weights, reverse=True)[:KEPT] for key, weights in listed.items()}
+        listed.setdefault(("Miss", int(objects.category[place])), []).append((-area, int(objects.image[place]), place))
+    expected = {key: sorted(rows)[:KEPT] for key, rows in listed.items()}
     for rows in (50, 10**6):
         incidents = outcome_of(truth, path, CUT, rows=rows).incidents
         seen = {}
-        for what, category, weight in zip(incidents.what, incidents.category, incidents.weight, strict=True):
-            seen.setdefault((WHAT[what], int(category)), []).append(float(weight))
+        columns = zip(*(column.tolist() for column in vars(incidents).values()), strict=True)
+        for what, category, image, weight, place in columns:
+            seen.setdefault((WHAT[what], category), []).append((-weight, image, place))
         assert seen == expected
     assert len({kind for kind, _ in listed}) >= 5, "the world has many kinds"
     assert sum(map(len, listed.values())) == int(missed.sum()) + sum(
