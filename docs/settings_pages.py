@@ -74,7 +74,8 @@ def _table(key: tuple[str, ...], models: Models) -> Iterator[str]:
         yield f"One of {kinds}, by its `kind`. Where a later layer changes it, the other keys start afresh.\n"
     for model in models:
         if len(models) > 1:
-            yield f"### {'.'.join(key)}, kind = {_toml(model.model_fields['kind'].default)}\n"
+            level = "##" if len(key) == 1 else "###"
+            yield f"{level} {'.'.join(key)}, kind = {_toml(model.model_fields['kind'].default)}\n"
         yield f"{_doc(model)}\n"
         yield from _rows(model.model_fields, key)
         yield ""
