@@ -1,0 +1,1 @@
+"""Pages that are written by hand, and the programs that write the others from the code."""
