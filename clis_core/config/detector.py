@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from clis_core.config.class_loss import ClassLossConfig, SoftmaxLoss
 from clis_core.config.frozen import Frozen, OrFile
 
 TORCHVISION_BACKBONES = (
@@ -92,12 +93,10 @@ class HeadConfig(Frozen):
     """Samples along each side of a RoIAlign cell."""
     class_agnostic: bool = False
     """One box regression for all classes instead of one each."""
-
-
-class SoftmaxLoss(Frozen):
-    """Softmax cross entropy over the C classes and background (CLIS: "a simple CE loss")."""
-
-    kind: Literal["softmax"] = "softmax"
+    classifier: Literal["linear", "cosine"] = "linear"
+    """The class layer; "cosine" is temperature x w x / (|w| |x|) + b, the normalised linear layer of Seesaw."""
+    temperature: float = Field(default=20.0, gt=0)
+    """T of the cosine class layer (Wang et al. 2021 have 20)."""
 
 
 class PostprocessConfig(Frozen):
@@ -119,7 +118,7 @@ class FasterRCNNConfig(Frozen):
     pyramid: PyramidConfig = PyramidConfig()
     rpn: RpnConfig = RpnConfig()
     head: HeadConfig = HeadConfig()
-    class_loss: SoftmaxLoss = SoftmaxLoss()
+    class_loss: ClassLossConfig = SoftmaxLoss()
     postprocess: PostprocessConfig = PostprocessConfig()
     short_side: int = Field(default=800, ge=32, le=8192)
     """Inference resizes the short side to this (pixels) ..."""

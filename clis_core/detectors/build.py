@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from clis_core.config.detector import DetectorConfig
 from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.losses.counts import ClassCounts
 
 Detector = FasterRCNN
 
 
-def build_detector(config: DetectorConfig, num_classes: int) -> Detector:
+def build_detector(config: DetectorConfig, num_classes: int, counts: ClassCounts | None = None) -> Detector:
     """The detector for ``num_classes`` classes, with its first weights.
+
+    Args:
+        config: its parts.
+        num_classes: C, without background.
+        counts: of the training data, which some class losses need to learn; None where a checkpoint's state follows.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -17,4 +23,4 @@ def build_detector(config: DetectorConfig, num_classes: int) -> Detector:
     """
     match config.kind:
         case "faster-rcnn":
-            return FasterRCNN(config, num_classes)
+            return FasterRCNN(config, num_classes, counts)

@@ -22,6 +22,7 @@ from clis_core.detectors.roi_heads import Embedded, RegionHead
 from clis_core.detectors.roi_pool import RoiPool
 from clis_core.detectors.rpn import ProposalNetwork
 from clis_core.losses.build import build_class_loss
+from clis_core.losses.counts import ClassCounts
 
 
 class Encoder(nn.Module):
@@ -76,9 +77,10 @@ class FasterRCNN(nn.Module):
     Args:
         config: its parts.
         num_classes: C, without background.
+        counts: of the training data, see `build_class_loss`.
     """
 
-    def __init__(self, config: FasterRCNNConfig, num_classes: int) -> None:
+    def __init__(self, config: FasterRCNNConfig, num_classes: int, counts: ClassCounts | None = None) -> None:
         super().__init__()
         self.config = config
         self.num_classes = num_classes
@@ -88,7 +90,7 @@ class FasterRCNN(nn.Module):
         self.preprocess = Preprocess(32, self.encoder.backbone.mean, self.encoder.backbone.std)
         self.rpn = ProposalNetwork(config.rpn, config.pyramid.channels, self.strides)
         self.pool = RoiPool(pooled, config.head.pool, config.head.sampling_ratio, config.head.level_size)
-        class_loss = build_class_loss(config.class_loss, num_classes)
+        class_loss = build_class_loss(config.class_loss, num_classes, counts)
         self.head = RegionHead(config.head, config.pyramid.channels, num_classes, class_loss)
 
     def pool_regions(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:

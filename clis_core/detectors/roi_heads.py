@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
 from clis_core.config.detector import HeadConfig
+from clis_core.detectors.classifier import Classifier, build_classifier, init_classifier
 from clis_core.losses.build import ClassLoss
 
 # From this many pairs a region on, the whole regression takes less time and memory than rows of it.
@@ -47,7 +48,7 @@ class RegionHead(nn.Module):
         inputs = channels * config.pool**2
         self.cls_2fc = TwoMLPHead(inputs, config.width)
         self.loc_2fc = TwoMLPHead(inputs, config.width) if config.specialised else None
-        self.fc_cls = nn.Linear(config.width, class_loss.num_logits)
+        self.fc_cls: Classifier = build_classifier(config, class_loss)
         self.fc_reg = nn.Linear(config.width, 4 * (1 if config.class_agnostic else num_classes))
         self.fc_obj = nn.Linear(config.width, 1) if config.objectness else None
         # mmdetection's first weights; nn.Linear's own shrink what passes by 6 a layer and learn slowly.
@@ -55,8 +56,7 @@ class RegionHead(nn.Module):
             for layer in (stack.fc6, stack.fc7) if stack is not None else ():
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.fc_cls.weight, std=0.01)
-        nn.init.zeros_(self.fc_cls.bias)
+        init_classifier(self.fc_cls, class_loss)
         nn.init.normal_(self.fc_reg.weight, std=0.001)
         nn.init.zeros_(self.fc_reg.bias)
         if self.fc_obj is not None:

@@ -15,6 +15,7 @@ from clis_core.config.method import ClisConfig
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
+from clis_core.data.annotations import AnnotationTable
 from clis_core.data.companions import PictureSet
 from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.workers import naming_dead_workers
@@ -27,6 +28,7 @@ from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.evaluate import evaluation_groups, measure
 from clis_core.jobs.training_data import (
     PICTURES,
+    class_counts,
     open_companions,
     open_training_split,
     pictures_record,
@@ -86,7 +88,7 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     categories = data.table.categories
     pictures = open_companions(config, categories)
     many = len(pictures.numbers) if pictures else 0
-    state = _build(config, len(categories), many, device, resume=resume and bool(checkpoints_of(out)))
+    state = _build(config, data.table, many, device, resume=resume and bool(checkpoints_of(out)))
     out.mkdir(parents=True, exist_ok=True)
     with run_lock(out):
         if not resume:
@@ -145,11 +147,13 @@ def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
     return val
 
 
-def _build(config: RunConfig, num_classes: int, pictures: int, device: torch.device, *, resume: bool) -> TrainState:
+def _build(
+    config: RunConfig, table: AnnotationTable, pictures: int, device: torch.device, *, resume: bool
+) -> TrainState:
     """Model, method and optimiser; first weights are not read where a checkpoint follows."""
     torch.manual_seed(config.seed)
     wanted = without_first_weights(config.detector) if resume else config.detector
-    detector = build_detector(wanted, num_classes)
+    detector = build_detector(wanted, len(table.categories), class_counts(table))
     detector.config = config.detector
     # Channels last: faster convolutions on the CPU and on a GPU's tensor cores.
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from clis_core.categories import Categories
 from clis_core.config.method import ClisConfig
 from clis_core.config.run import RunConfig
+from clis_core.data.annotations import AnnotationTable
 from clis_core.data.companions import PictureSet, open_pictures
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.regions import shard_hashes
 from clis_core.data.shards.reader import Shards
 from clis_core.errors import ConfigError, DataError
+from clis_core.losses.counts import ClassCounts
 
 PICTURES = "pictures.json"
 """In a run folder: which pictures and regions the run learns from."""
@@ -37,6 +42,12 @@ def open_training_split(config: RunConfig, cache: Path | None) -> Split:
             hint="Its 'annotations' need a 'bbox' [x, y, w, h] with an area, not all of them crowds.",
         )
     return data
+
+
+def class_counts(table: AnnotationTable) -> ClassCounts:
+    """How often each class occurs in the training data."""
+    boxes = np.bincount(table.labels, minlength=len(table.categories) + 1)[1:]
+    return ClassCounts(torch.tensor(table.image_counts()), torch.tensor(boxes), len(table))
 
 
 def open_companions(config: RunConfig, categories: Categories) -> PictureSet | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ class SoftmaxCrossEntropy(nn.Module):
         super().__init__()
         self.num_logits = num_classes + 1
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, *, count: bool = True) -> Tensor:
         """Mean cross entropy of ``[N, C + 1]`` logits and int64 ``[N]`` labels (0 is background); 0 for N = 0."""
         if not len(labels):
             return logits.sum() * 0.0
@@ -26,3 +27,7 @@ class SoftmaxCrossEntropy(nn.Module):
     def scores(self, logits: Tensor) -> Tensor:
         """``[N, C + 1]`` logits to the probabilities ``[N, C]`` of the classes 1..C."""
         return logits.float().softmax(dim=1)[:, 1:]
+
+    def first_bias(self) -> Tensor:
+        """Zeros ``[C + 1]``."""
+        return torch.zeros(self.num_logits)

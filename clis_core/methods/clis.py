@@ -14,6 +14,7 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from clis_core.batch import Batch, Companions, ImageBatch, Losses, Mosaic, RawImage
 from clis_core.config.method import ClisConfig
 from clis_core.detectors.build import Detector
+from clis_core.detectors.classifier import build_classifier, init_classifier
 from clis_core.detectors.preprocess import Preprocess
 from clis_core.losses.contrast import contrastive_loss
 from clis_core.methods.detection_losses import detection_losses
@@ -40,7 +41,9 @@ class Clis(nn.Module):
         width = head.fc_cls.in_features
         # The siamese branch is the detector's own module (sec. III-B2); only without it are there others.
         self.image_2fc = None if config.siamese else TwoMLPHead(head.cls_2fc.fc6.in_features, width)
-        self.image_fc = None if config.siamese else nn.Linear(width, head.class_loss.num_logits)
+        self.image_fc = None if config.siamese else build_classifier(detector.config.head, head.class_loss)
+        if self.image_fc is not None:
+            init_classifier(self.image_fc, head.class_loss)
         self.projector = _projector(width, config)
         self.image_projector = None if config.shared_projector else _projector(width, config)
         self.slow = MomentumCopy(nn.Sequential(head.cls_2fc, self.projector), config.momentum)
@@ -90,11 +93,11 @@ class Clis(nn.Module):
         return branch(pooled)  # type: ignore[no-any-return]
 
     def _image_loss(self, embedded: Tensor, mosaics: list[Mosaic]) -> Tensor:
-        """L_imcls: cross entropy over the classifier's own softmax, mean over the pictures."""
+        """L_imcls: the detector's own class loss, mean over the pictures; they do not enter its statistics."""
         head = self.detector.head
         classify = head.fc_cls if self.image_fc is None else self.image_fc
         labels = torch.cat([m.labels for m in mosaics]) if mosaics else embedded.new_zeros(0, dtype=torch.int64)
-        return head.class_loss(classify(embedded), labels)  # type: ignore[no-any-return]
+        return head.class_loss(classify(embedded), labels, count=False)  # type: ignore[no-any-return]
 
     def _contrast(self, batch: Batch, features: list[Tensor], pooled: Tensor, embedded: Tensor) -> Tensor:
         """L_con of the instances that were pasted; their keys wait for `after_step`."""

@@ -73,7 +73,7 @@ def test_a_flag_that_the_method_does_not_have_names_the_method() -> None:
     line = complaint(gamma=("method.gamma", 0.1))
     assert (
         line == "method.gamma = 0.1 (--gamma): method of kind 'supervised' has no gamma; "
-        "did you mean train.schedule.gamma?"
+        "did you mean detector.class_loss.gamma or train.schedule.gamma?"
     )
 
 

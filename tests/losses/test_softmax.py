@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from clis_core.config.detector import SoftmaxLoss
+from clis_core.config.class_loss import SoftmaxLoss
 from clis_core.losses.build import build_class_loss
 
 
