@@ -16,7 +16,7 @@ from clis_core.data.drawn.style import Style, mix
 NOBODY = -1
 _PAPER = np.array([243, 238, 226], np.float32)
 _INK = np.array([45, 42, 50], np.float32)
-_PERIOD = 4.5  # pixels below which a pattern is not to be told
+_PERIOD = 6.5  # pixels below which a pattern is not to be told
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def draw_thing(rng: np.random.Generator, shape: str, fill: str, side: float, sty
         style: how it looks.
     """
     turn, slant, height = rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(0, 1)
-    tilt, periods = float(rng.uniform(-0.5, 0.5)), min(float(rng.uniform(3.6, 5)), side / _PERIOD)
+    tilt, periods = float(rng.uniform(-0.5, 0.5)), min(float(rng.uniform(3.3, 4.5)), side / _PERIOD)
     phase = (float(rng.uniform(0, 1)), float(rng.uniform(0, 1)))
     body, second = _colours(rng, style)
     light = float(rng.uniform(0, 2 * np.pi))
@@ -182,7 +182,7 @@ def _background(rng: np.random.Generator, width: int, height: int, style: Style)
         pen.line(ends, fill=tuple(grey), width=int(rng.integers(1, 3)))
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     kind, angle = int(rng.integers(0, len(FILLS) + 1)), float(rng.uniform(0, math.pi))
-    period, strength, right, down = rng.uniform((7, 10, -45, -45), (16, 40, 45, 45)).tolist()
+    period, strength, right, down = rng.uniform((7, 5, -45, -45), (16, 20, 45, 45)).tolist()
     (a, b), (c, d) = _turn(angle).tolist()
     texture = pattern(FILLS[kind % len(FILLS)], a * x + b * y, c * x + d * y, 2 / period, (0, 0)) - 0.5
     light = texture * strength + x * (right / width) + y * (down / height)

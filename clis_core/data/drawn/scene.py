@@ -12,7 +12,7 @@ from clis_core.data.drawn.canvas import NOBODY, Canvas, Thing, draw_thing, edge_
 from clis_core.data.drawn.shapes import CLUTTER, FILLS, SHAPES
 from clis_core.data.drawn.style import SCENE, Range, Style, mix
 
-SIDES: Range = (0.17, 0.5)
+SIDES: Range = (0.2, 0.55)
 """Side of an object in a scene, as a part of the scene's short side."""
 
 VISIBLE = 0.7
