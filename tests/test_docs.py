@@ -97,3 +97,14 @@ def test_addresses_are_whole() -> None:
             parts = urllib.parse.urlsplit(address)
             assert parts.hostname, (page.name, address)
             assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", parts.hostname), (page.name, address)
+
+
+def test_the_index_has_every_page_and_shows_it_where_pages_are_only_read() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    in_tree = {name for block in re.findall(r"(?s)```\{toctree\}.*?\n\n(.*?)```", text) for name in block.split()}
+    linked = {target.removesuffix(".md") for target in re.findall(r"^\| \[[^\]]+\]\(([^)]+)\)", text, re.M)}
+    assert in_tree == linked
+    pages = {page.relative_to(ROOT / "docs").with_suffix("").as_posix(): page for page in PAGES[1:]}
+    of_their_own = {name for name in pages if name.startswith(("commands/", "settings/"))} | {"index"}
+    orphans = {name for name, page in pages.items() if "orphan: true" in page.read_text(encoding="utf-8")}
+    assert pages.keys() - of_their_own - orphans <= linked
