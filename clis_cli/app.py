@@ -18,6 +18,7 @@ from clis_cli.commands import (
     config,
     crawl_google,
     data,
+    doctor,
     download,
     eval,
     export,
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
 app.command("download")(download.download)
 app.command("build-imagenet-subset")(build.build_imagenet_subset)
 app.command("build-images")(build.build_images)
