@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from clis_core.config.class_loss import EqualizedFocalLoss, EqualizedQualityFocalLoss
 from clis_core.losses.binary import bias_of, targets
-from clis_core.losses.ranks import share, summed
+from clis_core.losses.ranks import share, summed, world_size
 
 
 class Balance(nn.Module):
@@ -37,14 +37,15 @@ class Balance(nn.Module):
 
     @torch.no_grad()
     def add(self, gradient: Tensor, positive: Tensor) -> None:
-        """Count gradients. Collective under torchrun.
+        """Count gradients, averaged over the processes as DDP averages them. Collective under torchrun.
 
         Args:
             gradient: |dL / dz|, ``[A, C]``.
             positive: 1 where an anchor is of the class, else 0, ``[A, C]``.
         """
         of_positives = gradient * positive
-        self.gradients += summed(torch.stack((of_positives.sum(0), (gradient - of_positives).sum(0))))
+        here = torch.stack((of_positives.sum(0), (gradient - of_positives).sum(0)))
+        self.gradients += summed(here) / world_size()
 
 
 class EqualizedFocal(nn.Module):
