@@ -29,11 +29,16 @@ def write_safetensors(detector: FasterRCNN, about: About, path: Path) -> None:
         raise ConfigError("Writing safetensors needs a library that is not installed.", hint=INSTALL) from error
     kind = torch.float16 if about.precision == "fp16" else torch.float32
     state = {
-        name: tensor.detach().cpu().to(kind if tensor.is_floating_point() else tensor.dtype).contiguous().clone()
+        name: tensor.detach().cpu().to(kind if _is_weight(name, tensor) else tensor.dtype).contiguous().clone()
         for name, tensor in detector.state_dict().items()
     }
     with replacing(path) as temporary:
         temporary.write_bytes(save(state, metadata={"format": "pt", about_file.KEY: about.to_json()}))
+
+
+def _is_weight(name: str, tensor: torch.Tensor) -> bool:
+    """Statistics of a class loss are sums beyond what float16 reaches."""
+    return tensor.is_floating_point() and ".class_loss." not in name
 
 
 def read_safetensors(path: Path, device: torch.device | str = "cpu") -> Shipped:
