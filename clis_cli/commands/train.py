@@ -119,7 +119,9 @@ def _tell(config: RunConfig, run: Path, resume: bool) -> None:
     data = config.data
     named = (data.root, data.train, data.train_images, data.val, data.val_images, config.pictures.shards)
     read = [p for p in named if p is not None] + (checkpoints_of(run)[-1:] if resume else [])
-    first = config.detector.backbone.init
+    first = config.detector.backbone.init if config.train.start is None else "none"
+    if not resume and config.train.start is not None:
+        read.append(config.train.start)
     if not resume and first not in ("none", "timm", "torchvision"):
         read.append(Path(first))
     for path in read:

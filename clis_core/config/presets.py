@@ -8,53 +8,64 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Any
 
+from clis_core.config.class_loss_presets import CLASS_LOSS_PRESETS
+from clis_core.config.preset_parts import (
+    CLIS,
+    LVIS,
+    SMALL_DATA,
+    SMALL_METHOD,
+    SMALL_TRAIN,
+    SPECIALISED,
+    Table,
+    adamw,
+    full_size,
+    sgd,
+    small_size,
+)
 from clis_core.errors import ConfigError
-
-Table = dict[str, Any]
 
 DEFAULT_PRESET = "baseline-r50-1x"
 
 
 def baseline_r50_1x() -> Table:
     """Faster R-CNN, ResNet-50, 90,000 iterations: the baseline of CLIS, table II (22.0 AP, 8.9 rare)."""
-    return {"detector": _full_size("resnet50"), "data": _LVIS, "train": _sgd(90_000)}
+    return {"detector": full_size("resnet50"), "data": LVIS, "train": sgd(90_000)}
 
 
 def baseline_r50_2x() -> Table:
     """Faster R-CNN, ResNet-50, 180,000 iterations: CLIS, table I (24.1 AP, 14.7 rare)."""
-    return {"detector": _full_size("resnet50"), "data": _LVIS, "train": _sgd(180_000)}
+    return {"detector": full_size("resnet50"), "data": LVIS, "train": sgd(180_000)}
 
 
 def baseline_r101_1x() -> Table:
     """Faster R-CNN, ResNet-101, 90,000 iterations: CLIS, table I, has it at 2x alone."""
-    return {"detector": _full_size("resnet101"), "data": _LVIS, "train": _sgd(90_000)}
+    return {"detector": full_size("resnet101"), "data": LVIS, "train": sgd(90_000)}
 
 
 def baseline_r101_2x() -> Table:
     """Faster R-CNN, ResNet-101, 180,000 iterations: CLIS, table I (25.7 AP, 15.1 rare)."""
-    return {"detector": _full_size("resnet101"), "data": _LVIS, "train": _sgd(180_000)}
+    return {"detector": full_size("resnet101"), "data": LVIS, "train": sgd(180_000)}
 
 
 def specialised_r50_1x() -> Table:
     """Specialised heads and objectness, ResNet-50: CLIS, table II, w/o (ILS) (25.2 AP, 14.6 rare)."""
-    return {"detector": _full_size("resnet50", _SPECIALISED), "data": _LVIS, "train": _sgd(90_000)}
+    return {"detector": full_size("resnet50", SPECIALISED), "data": LVIS, "train": sgd(90_000)}
 
 
 def specialised_r101_1x() -> Table:
     """Specialised heads and objectness, ResNet-101: CLIS, table II, w/o (ILS), has ResNet-50 alone."""
-    return {"detector": _full_size("resnet101", _SPECIALISED), "data": _LVIS, "train": _sgd(90_000)}
+    return {"detector": full_size("resnet101", SPECIALISED), "data": LVIS, "train": sgd(90_000)}
 
 
 def clis_r50_1x() -> Table:
     """CLIS, ResNet-50, 90,000 iterations: CLIS, table I (29.2 AP, 24.4 rare)."""
-    return {**specialised_r50_1x(), "method": _CLIS}
+    return {**specialised_r50_1x(), "method": CLIS}
 
 
 def clis_r101_1x() -> Table:
     """CLIS, ResNet-101, 90,000 iterations: CLIS, table I (31.1 AP, 25.2 rare)."""
-    return {**specialised_r101_1x(), "method": _CLIS}
+    return {**specialised_r101_1x(), "method": CLIS}
 
 
 def clis_v05_r50_1x() -> Table:
@@ -71,23 +82,23 @@ def clis_small() -> Table:
     """CLIS, MobileNetV2 at 256 px, minutes on a laptop: CLIS, table II, full method in small."""
     return {
         **specialised_small(),
-        "method": {**_SMALL_METHOD, "kind": "clis"},
+        "method": {**SMALL_METHOD, "kind": "clis"},
         "pictures": {"s": 8, "t": 2, "mosaic": 192, "paste": {"min_side": 24}},
     }
 
 
 def baseline_small() -> Table:
     """Faster R-CNN, MobileNetV2 at 256 px, minutes on a laptop: CLIS, table II, baseline in small."""
-    return {"detector": _small_size(), "data": _SMALL_DATA, "method": _SMALL_METHOD, "train": _SMALL_TRAIN}
+    return {"detector": small_size(), "data": SMALL_DATA, "method": SMALL_METHOD, "train": SMALL_TRAIN}
 
 
 def specialised_small() -> Table:
     """Specialised heads and objectness, MobileNetV2 at 256 px: CLIS, table II, w/o (ILS), in small."""
     return {
-        "detector": _small_size(_SPECIALISED),
-        "data": _SMALL_DATA,
-        "method": _SMALL_METHOD,
-        "train": _SMALL_TRAIN,
+        "detector": small_size(SPECIALISED),
+        "data": SMALL_DATA,
+        "method": SMALL_METHOD,
+        "train": SMALL_TRAIN,
     }
 
 
@@ -113,14 +124,14 @@ def baseline_tiny() -> Table:
             "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
             "roi": {"samples": 32},
         },
-        "train": {**_adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
+        "train": {**adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
     }
 
 
 def specialised_tiny() -> Table:
     """The detector of baseline-tiny with separate sub-networks and objectness; no number in CLIS."""
     base = baseline_tiny()
-    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **_SPECIALISED}}}
+    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}
 
 
 def clis_tiny() -> Table:
@@ -150,6 +161,7 @@ PRESETS: dict[str, Callable[[], Table]] = {
     "baseline-tiny": baseline_tiny,
     "specialised-tiny": specialised_tiny,
     "clis-tiny": clis_tiny,
+    **CLASS_LOSS_PRESETS,
 }
 
 
@@ -169,86 +181,3 @@ def preset(name: str) -> Table:
 def summary(name: str) -> str:
     """The first line of a preset's docstring."""
     return (PRESETS[name].__doc__ or "").partition("\n")[0]
-
-
-_SPECIALISED: Table = {"specialised": True, "objectness": True}
-
-_CLIS: Table = {"kind": "clis", "alpha": 0.1, "beta": 0.05}
-
-# CLIS, sec. IV-A2; what it leaves open (milestones, warm-up, clipping) is mmdetection's LVIS default.
-_LVIS: Table = {
-    "sampler": {"kind": "repeat-factor", "threshold": 1e-3},
-    "short_sides": [640, 672, 704, 736, 768, 800],
-    "long_side": 1333,
-}
-
-
-def _full_size(backbone: str, head: Table | None = None) -> Table:
-    return {
-        "kind": "faster-rcnn",
-        "backbone": {"name": backbone, "init": "torchvision", "frozen_stages": 1},
-        "head": {"specialised": False, "objectness": False, "class_agnostic": False, **(head or {})},
-        "short_side": 800,
-        "long_side": 1333,
-    }
-
-
-def _sgd(iterations: int) -> Table:
-    return {
-        "iterations": iterations,
-        "batch": 16,
-        "lr": 0.02,
-        "lr_batch": 16,
-        "optimiser": {"kind": "sgd", "momentum": 0.9, "weight_decay": 1e-4},
-        "schedule": {"kind": "multistep", "milestones": [2 / 3, 8 / 9], "gamma": 0.1},  # 60k and 80k of 90k
-        "warmup": 500,
-    }
-
-
-_SMALL_DATA: Table = {
-    "sampler": {"kind": "repeat-factor", "threshold": 0.05},
-    "short_sides": [224, 256],
-    "long_side": 512,
-    "workers": 1,
-}
-
-_SMALL_METHOD: Table = {
-    "kind": "supervised",
-    "rpn": {"before_nms": 300, "proposals": 300},
-    "roi": {"samples": 64},
-}
-
-
-def _small_size(head: Table | None = None) -> Table:
-    return {
-        "kind": "faster-rcnn",
-        "backbone": {"name": "mobilenet_v2", "init": "torchvision", "frozen_stages": 2, "norm": "frozen"},
-        "pyramid": {"channels": 128, "strides": [8, 16, 32]},
-        "rpn": {"anchor_scale": 4.0, "before_nms": 300, "proposals": 300},
-        "head": {"width": 256, "class_agnostic": True, **(head or {})},
-        "short_side": 256,
-        "long_side": 512,
-    }
-
-
-def _adamw(iterations: int) -> Table:
-    return {
-        "iterations": iterations,
-        "batch": 4,
-        "lr": 5e-4,
-        "lr_batch": 4,
-        "optimiser": {"kind": "adamw", "weight_decay": 0.05},
-        "schedule": {"kind": "cosine"},
-        "warmup": 100,
-        "clip": 10.0,
-        "checkpoint_every": 250,
-    }
-
-
-# Tuned for about three and a half minutes of training on two CPU cores (docs/results.md).
-_SMALL_TRAIN: Table = {
-    **_adamw(1_500),
-    "lr": 1e-3,
-    "backbone_lr": 0.05,
-    "checkpoint_every": 500,
-}

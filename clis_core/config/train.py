@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -62,9 +63,17 @@ class Cosine(Frozen):
 Schedule = Annotated[MultiStep | Cosine, Field(discriminator="kind")]
 
 
+Learn = Literal["all", "classifier"]
+
+
 class TrainConfig(Frozen):
     """The loop."""
 
+    start: Path | None = None
+    """Checkpoint, or a run for its newest one, whose detector a new training starts from instead of
+    ``detector.backbone.init``. The class layer starts anew where its loss is another."""
+    learn: Learn = "all"
+    """What is taught: "classifier" leaves the detector as it is but for its class layer, the second stage of BAGS."""
     iterations: int = Field(default=90_000, ge=1)
     """Optimiser steps."""
     batch: int = Field(default=16, ge=1)

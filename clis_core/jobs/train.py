@@ -14,7 +14,7 @@ from clis_core.config.load import save_config
 from clis_core.config.method import ClisConfig
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
-from clis_core.config.workspace import checkpoints_of
+from clis_core.config.workspace import checkpoints_of, is_run
 from clis_core.data.annotations import AnnotationTable
 from clis_core.data.companions import PictureSet
 from clis_core.data.layout import Split, check_splits, open_split
@@ -25,7 +25,7 @@ from clis_core.errors import CheckpointError, ConfigError
 from clis_core.evaluation.evaluate import prepare
 from clis_core.files import write_text
 from clis_core.jobs.device import naming_full_memory, open_device
-from clis_core.jobs.evaluate import evaluation_groups, measure
+from clis_core.jobs.evaluate import evaluation_groups, find_checkpoint, measure
 from clis_core.jobs.training_data import (
     PICTURES,
     class_counts,
@@ -41,6 +41,7 @@ from clis_core.training.ema import Averaged
 from clis_core.training.lock import run_lock
 from clis_core.training.loop import Evaluate, train_loop
 from clis_core.training.optim import build_optimiser, scaled_rate
+from clis_core.training.start import learn_only, start_from
 from clis_core.training.tensorboard import TensorBoardReporter
 
 MEMORY_HINT = "Cut the batch into parts (--set train.accumulate=4), take a smaller --batch, or --set train.amp=bf16"
@@ -82,6 +83,11 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     device = open_device(config.device)
     if config.train.amp == "fp16" and device.type != "cuda":
         raise ConfigError("train.amp = 'fp16' needs a GPU.", hint="--set train.amp=bf16, or off")
+    if config.train.learn != "all" and config.train.start is None:
+        raise ConfigError(
+            f"train.learn = {config.train.learn!r} leaves the rest of the detector as it is, at random weights.",
+            hint="Name a run of the first stage: --set train.start=runs/baseline",
+        )
     cache = out.parent / ".cache"
     data = open_training_split(config, cache)
     val = _open_val(config, data, cache)
@@ -118,7 +124,7 @@ def _run(
         reporter = TensorBoardReporter(out / "tensorboard", reporter, first_step=state.step + 1)
     log = JsonLinesReporter(out / "log.jsonl", reporter)
     log.drop_after(state.step)
-    _say(log, config, data, val, pictures, device)
+    _say(log, config, data, val, pictures, device, resume=resume)
     if resume:
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")
     loader = training_loader(config, data, pictures, state.step, config.train.iterations, pin=device.type == "cuda")
@@ -152,21 +158,29 @@ def _build(
 ) -> TrainState:
     """Model, method and optimiser; first weights are not read where a checkpoint follows."""
     torch.manual_seed(config.seed)
-    wanted = without_first_weights(config.detector) if resume else config.detector
+    wanted = without_first_weights(config.detector) if resume or config.train.start else config.detector
     detector = build_detector(wanted, len(table.categories), class_counts(table))
     detector.config = config.detector
+    if config.train.start and not resume:
+        start_from(detector, table.categories, _start_file(config.train.start))
     # Channels last: faster convolutions on the CPU and on a GPU's tensor cores.
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.train.compile:
         detector.encoder.compile(dynamic=True)
         detector.encoder.backbone.compile(dynamic=True)  # the pictures' regions leave the pyramid before its end
     method = build_method(config.method, detector, pictures).to(device)
+    learn_only(detector, config.train.learn)
     return TrainState(
         method=method,
         optimiser=build_optimiser(method, config.train),
         scaler=torch.amp.GradScaler(device.type, enabled=config.train.amp == "fp16"),
         averaged=Averaged(detector, config.train.ema) if config.train.ema else None,
     )
+
+
+def _start_file(path: Path) -> Path:
+    """The checkpoint that ``train.start`` names."""
+    return find_checkpoint(path, "last") if is_run(path) else path
 
 
 def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path, log: Reporter) -> Evaluate:
@@ -217,6 +231,8 @@ def _say(
     val: Split | None,
     pictures: PictureSet | None,
     device: torch.device,
+    *,
+    resume: bool,
 ) -> None:
     table, train = data.table, config.train
     groups = {g: len(table.categories.labels_in_group(g)) for g in ("r", "c", "f")}
@@ -242,12 +258,16 @@ def _say(
     if val:
         log.info(f"Evaluate on {len(val.table)} images: {val.table.path}")
     backbone = config.detector.backbone
-    if backbone.init == "none" and backbone.norm != "group" and not backbone.name.startswith("timm/"):
+    random = train.start is None and backbone.init == "none"
+    if random and backbone.norm != "group" and not backbone.name.startswith("timm/"):
         log.warn(
             "The backbone starts from random weights, with norms that normalise nothing and "
             f"{backbone.frozen_stages} stages that stay random. "
             "Better: --set detector.backbone.norm=group --set detector.backbone.frozen_stages=0"
         )
+    if train.start and not resume:
+        learn = "all of it" if train.learn == "all" else "its class layer alone"
+        log.info(f"Starts from the detector of {_start_file(train.start)}, and teaches {learn}.")
     log.info(
         f"Learning rate {scaled_rate(train):g} = {train.lr:g} x {train.batch}/{train.lr_batch} "
         f"(linear in the batch of {train.batch}); {train.iterations} steps on {device}."

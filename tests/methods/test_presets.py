@@ -7,6 +7,7 @@ from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.presets import PRESETS
 from clis_core.detectors.build import build_detector
 from clis_core.methods.build import build_method
+from tests.losses.some import some_counts
 from tests.methods.small import some_batch, with_pictures
 
 # The full presets at full width but few regions: what is tested is that their parts fit, not their speed.
@@ -20,7 +21,7 @@ def test_preset(name):
     random = {"detector": {"backbone": {"init": "none"}}, "method": SMALLER}
     config = resolve([preset_layer(name), Layer("test", random)])
     torch.manual_seed(0)
-    method = build_method(config.method, build_detector(config.detector, 5), pictures=64).train()
+    method = build_method(config.method, build_detector(config.detector, 5, some_counts()), pictures=64).train()
     expected = {"rpn_objectness", "rpn_box", "class", "box"}
     if config.detector.head.objectness:
         expected.add("objectness")

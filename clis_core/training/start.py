@@ -1,0 +1,66 @@
+"""A checkpoint in, the first weights of a new training out; and which of the weights it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clis_core.categories import Categories
+from clis_core.config.detector import DetectorConfig
+from clis_core.config.train import Learn
+from clis_core.detectors.build import Detector
+from clis_core.detectors.checkpoint import load_detector
+from clis_core.errors import CheckpointError
+
+CLASSIFIER = "head.fc_cls."
+STATISTICS = "head.class_loss."
+
+
+def start_from(detector: Detector, categories: Categories, path: Path) -> list[str]:
+    """Set a detector's weights to those of a checkpoint, averaged ones if it has them.
+
+    The class layer keeps its first weights where the checkpoint's is of another class loss or of another kind, since
+    its columns mean other things. Statistics of the class loss begin anew: they are those of a training.
+
+    Args:
+        detector: is changed in place.
+        categories: its classes; the checkpoint's must be the same, in the same order.
+        path: a checkpoint of clis.
+
+    Returns:
+        The names of the parameters that keep their first weights.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, knows other classes, or does not fit outside of the class layer.
+    """
+    shipped = load_detector(path)
+    if [(c.id, c.name) for c in shipped.categories] != [(c.id, c.name) for c in categories]:
+        raise CheckpointError(
+            f"{path}: knows other classes than the training data have.",
+            hint="Start from a run on annotations with the same categories.",
+        )
+    new = shipped.detector.state_dict()
+    anew = _layer(shipped.detector.config) != _layer(detector.config)
+    left = (STATISTICS, CLASSIFIER) if anew else (STATISTICS,)
+    own = detector.state_dict()
+    for name in sorted({k for k in own.keys() | new.keys() if not k.startswith(left)}):
+        if name not in new or name not in own or new[name].shape != own[name].shape:
+            shapes = [list(s[name].shape) if name in s else "none" for s in (new, own)]
+            raise CheckpointError(
+                f"{path}: does not fit the detector: {name} is {shapes[0]} there, {shapes[1]} here.",
+                hint="Take the settings of its run: --config RUN/config.toml, and --set what shall differ",
+            )
+    detector.load_state_dict({k: v for k, v in new.items() if not k.startswith(left)}, strict=False)
+    return [k for k in own if k.startswith(CLASSIFIER)] if anew else []
+
+
+def learn_only(detector: Detector, what: Learn) -> None:
+    """Let a training change all of a detector, or its class layer alone."""
+    if what == "classifier":
+        for name, parameter in detector.named_parameters():
+            parameter.requires_grad_(name.startswith(CLASSIFIER))
+
+
+def _layer(config: DetectorConfig) -> tuple[object, ...]:
+    """What the columns of a class layer mean."""
+    columns = config.class_loss.model_dump(include={"kind", "objectness", "bounds"})
+    return columns, config.head.classifier
