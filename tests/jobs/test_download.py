@@ -371,3 +371,11 @@ def test_the_official_archives() -> None:
     assert [bool(p.fullmatch(n)) for p in wanted for n in ("lvis_v1_val.json", "000000000139.jpg")] == [
         True, False, False, False, False, True, False, True,
     ]  # fmt: skip
+
+
+def test_annotations_alone_go_with_images_elsewhere(web: Web, sets: Sets, tmp_path: Path) -> None:
+    run(web, sets, tmp_path / "images", only=["train", "val"])
+    run(web, sets, tmp_path / "boxes", only=["annotations"])
+    there = {"train_images": tmp_path / "images", "val_images": tmp_path / "images"}
+    config = DataConfig(root=tmp_path / "boxes", **there)
+    assert [len(open_split(config, split, None).files) for split in ("train", "val")] == [8, 6]

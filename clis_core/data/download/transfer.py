@@ -27,6 +27,8 @@ from clis_core.report import Reporter
 
 PART = ".part"
 MB = 1_000_000
+MOST_UNSTATED = 4_000_000_000
+"""Bytes that are taken of a file whose size nobody states."""
 _PIECE = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -227,6 +229,11 @@ def _write(response: requests.Response, part: Path, have: int, size: int | None,
             if size is not None and have > size:
                 file.close()
                 _begin_anew(part, f"more came than the {size} bytes that there are")
+            if size is None and have > MOST_UNSTATED:
+                part.unlink()
+                raise DataError(
+                    f"{response.url}: no end after {have} bytes, and its size is not stated.", hint="Or --base-url URL"
+                )
             done = have // MB
             reporter.progress(task, done if most is None else min(done, most - 1), most)
         file.flush()

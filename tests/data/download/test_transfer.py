@@ -219,6 +219,14 @@ def test_a_server_that_states_no_length(web: Web, tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == DATA
 
 
+def test_a_stream_without_end_is_given_up(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.lengths = False
+    monkeypatch.setattr(transfer, "MOST_UNSTATED", HALF)
+    with pytest.raises(DataError, match="no end after"):
+        get(web, tmp_path / NAME)
+    assert have_of(tmp_path / NAME) == 0
+
+
 def test_a_whole_part_is_not_asked_for_again(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.replace
     with monkeypatch.context() as patch:

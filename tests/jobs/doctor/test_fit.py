@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from typing import Any
 
 import pytest
@@ -130,6 +131,19 @@ def test_what_goes_wrong_in_the_process_is_told() -> None:
     found = measure(config, 7, 50, 2, 64 * GB, SilentReporter())
     assert found.sizes == ()
     assert "cuda:99" in found.stopped
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_for_its_memory_is_told_so() -> None:
+    class Killing(SilentReporter):
+        def info(self, text: str) -> None:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    found = measure(config_of("baseline-tiny"), 7, 50, 64, 64 * GB, Killing())
+    assert found.stopped == "memory"
+    assert [size.images for size in found.sizes] == [1]
+    assert judge(config_of("baseline-tiny"), 7, found)[0].level == "error"
 
 
 def test_fit_measures_a_part_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
