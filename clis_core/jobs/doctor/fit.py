@@ -64,10 +64,10 @@ def judge(config: RunConfig, classes: int, found: Measured) -> list[Check]:
         "checkpoint": found.state,
         "measured": [vars(size) for size in sizes],
     }
-    if found.stopped not in ("", "memory", "time"):
+    if found.stopped not in ("", "memory", "time", "full"):
         text = f"{config.preset or 'This training'} could not be measured: {found.stopped}"
         return [Check("fit", "warning", text, "clis train --iterations 2 -o FOLDER shows where", figures)]
-    if not sizes:
+    if len(sizes) < 2:
         text = f"Not even one image at a time fits into the {found.available / 1e9:.1f} GB that are free."
         return [
             Check("fit", "error", text, "--set train.amp=bf16, a smaller data.long_side, or a small preset", figures)
@@ -86,7 +86,8 @@ def judge(config: RunConfig, classes: int, found: Measured) -> list[Check]:
         "largest": largest,
         "suggestion": vars(chosen),
     }
-    how = "measured" if measured else f"told from steps with {' and '.join(str(size.images) for size in sizes[-2:])}"
+    told = " and ".join(str(size.images) for size in sizes[-2:] if size.images)
+    how = "measured" if measured else f"told from steps with {told}"
     need = f"{part} images of {classes} classes at a time take {memory / 1e9:.1f} GB ({how})"
     need += f"; {found.available / 1e9:.1f} GB are free"
     if largest < part:
@@ -101,15 +102,13 @@ def judge(config: RunConfig, classes: int, found: Measured) -> list[Check]:
 
 def largest_part(found: Measured) -> int:
     """The most images at a time that fit, as far as measured sizes tell; what was measured without failing fits."""
-    if not found.sizes:
+    if len(found.sizes) < 2:
         return 0
     last = found.sizes[-1]
-    if len(found.sizes) == 1:
+    room = SAFE * found.available - last.memory
+    if found.stopped == "full" or room < 0:
         return last.images
     slope = predicted_memory(found.sizes, last.images + 1) - last.memory
-    room = SAFE * found.available - last.memory
-    if room < 0:
-        return last.images
     return last.images + int(room / slope) if slope > 0 else max(last.images, 1 << 16)
 
 

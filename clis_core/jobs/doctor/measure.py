@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,7 +30,7 @@ STEPS_OF_GPU = 6
 LONG = 10.0
 """Seconds of a first step after which warming up hardly counts."""
 MOST_SECONDS = 60.0
-"""For the steps of a third size and further ones; beyond it the rest is told from the smaller ones."""
+"""For the steps of the next size; beyond it the rest is told from the smaller ones."""
 SAFE = 0.9
 """Part of the free memory that may be filled."""
 _BOXES = 12
@@ -42,7 +42,7 @@ class Size:
     """Steps with a number of images at a time.
 
     Attributes:
-        images: in one forward.
+        images: in one forward; 0 is before the first step.
         memory: bytes at the peak: of the GPU, or resident.
         seconds: of a step.
     """
@@ -57,11 +57,11 @@ class Measured:
     """What steps took.
 
     Attributes:
-        sizes: smallest first.
+        sizes: smallest first; that of 0 images is there as soon as the detector is.
         available: bytes of memory that were free before.
         state: bytes of a checkpoint.
-        stopped: why the next size was not measured: "" where the last one is what was wanted, "memory" where it did
-            not fit, "time" where it would have taken long; else what went wrong.
+        stopped: why the next size was not measured: "" where the last one is what was wanted, "memory" where it would
+            not fit, "time" where it would have taken long, "full" where memory ran out; else what went wrong.
     """
 
     sizes: tuple[Size, ...]
@@ -96,7 +96,10 @@ def measure(
             kind, value = ours.recv()
             if kind == "size":
                 sizes.append(Size(*value))
-                reporter.info(f"A step with {value[0]} of {images} images: {value[2]:.2f} s, {value[1] / 1e9:.2f} GB")
+                if value[0]:
+                    reporter.info(
+                        f"A step with {value[0]} of {images} images: {value[2]:.2f} s, {value[1] / 1e9:.2f} GB"
+                    )
             elif kind == "free":
                 free = value
             elif kind == "state":
@@ -107,7 +110,7 @@ def measure(
     except EOFError:  # it died
         process.join(10)
         killed = process.exitcode == -9  # SIGKILL: the system wanted its memory back
-        stopped = "memory" if killed else f"the process ended with code {process.exitcode}"
+        stopped = "full" if killed else f"the process ended with code {process.exitcode}"
     finally:
         process.kill()
         process.join()
@@ -126,18 +129,20 @@ def next_size(done: list[Size], wanted: int, available: int) -> tuple[int, str]:
     last = done[-1]
     if last.images >= wanted:
         return 0, ""
-    images = min(2 * last.images, wanted)
-    if predicted_memory(done, images) > SAFE * available:
+    images = min(2 * last.images, wanted) or 1
+    if last.images and predicted_memory(done, images) > SAFE * available:
         return 0, "memory"
-    if len(done) > 1 and STEPS * last.seconds * images / last.images > MOST_SECONDS:
+    if last.images and STEPS * last.seconds * images / last.images > MOST_SECONDS:
         return 0, "time"
     return images, ""
 
 
-def predicted_memory(done: list[Size] | tuple[Size, ...], images: int) -> float:
-    """Bytes with so many images, by a line through the last two sizes; through one alone, by that times two at most."""
-    if len(done) == 1:
-        return done[0].memory * (1.0 if images <= done[0].images else 1.5)
+def predicted_memory(done: Sequence[Size], images: int) -> float:
+    """Bytes with so many images, by a line through the last two sizes.
+
+    From 0 images to 1 gradients and the optimiser's state come as well, so that a line through these two leads too
+    high rather than too low.
+    """
     a, b = done[-2:]
     slope = max(0.0, (b.memory - a.memory) / (b.images - a.images))
     return b.memory + slope * (images - b.images)
@@ -197,7 +202,7 @@ def _child(
             pipe.send(("end", error.message))
         except Exception as error:
             full = "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
-            pipe.send(("end", "memory" if full else f"{type(error).__name__}: {error}"))
+            pipe.send(("end", "full" if full else f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -214,14 +219,15 @@ def _measure(config: RunConfig, classes: int, pictures: int, images: int, availa
         available = torch.cuda.mem_get_info(device)[0]
     pipe.send(("free", available))
     state = _build(config, classes, pictures, device)
-    done: list[Size] = []
-    count, why = 1, ""
-    while count:
-        done.append(_steps(state, config, classes, count, device))
+    done = [Size(0, _memory(device), 0.0)]
+    while True:
         pipe.send(("size", (done[-1].images, done[-1].memory, done[-1].seconds)))
-        if len(done) == 1:
+        if len(done) == 2:
             pipe.send(("state", _state_bytes(state)))
         count, why = next_size(done, images, available)
+        if not count:
+            break
+        done.append(_steps(state, config, classes, count, device))
     return why
 
 
@@ -235,6 +241,7 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
     from clis_core.training.checkpoint import TrainState
     from clis_core.training.ema import Averaged
     from clis_core.training.optim import build_optimiser
+    from clis_core.training.start import learn_only
 
     torch.manual_seed(0)
     detector = build_detector(without_first_weights(config.detector), classes, _counts(classes))
@@ -244,6 +251,7 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
                 parameter.mul_(0.5)
     detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     method = build_method(config.method, detector, pictures).to(device)
+    learn_only(detector, config.train.learn)
     return TrainState(
         method=method,
         optimiser=build_optimiser(method, config.train),
@@ -257,7 +265,6 @@ def _steps(state: Any, config: RunConfig, classes: int, images: int, device: Any
     import torch
 
     from clis_core.training.loop import train_loop
-    from clis_core.training.memory import peak_memory_mb
 
     batch = drawn_batch(config, classes, images)
     changed = {"lr": _RATE, "batch": images, "accumulate": 1, "log_every": 1, "eval_every": 0}
@@ -286,11 +293,18 @@ def _steps(state: Any, config: RunConfig, classes: int, images: int, device: Any
             reporter=kept,
             evaluate=None,
         )
+    return Size(images, _memory(device), images / kept.steps[-1]["images_per_second"])
+
+
+def _memory(device: Any) -> int:
+    """Bytes at the peak so far: what torch takes of the GPU, beside its context, or what is resident."""
+    import torch
+
+    from clis_core.training.memory import peak_memory_mb
+
     if device.type == "cuda":
-        memory = torch.cuda.max_memory_reserved(device)  # what torch takes of the GPU, beside the context
-    else:
-        memory = round(peak_memory_mb() * 2**20)
-    return Size(images, memory, images / kept.steps[-1]["images_per_second"])
+        return torch.cuda.max_memory_reserved(device)
+    return round(peak_memory_mb() * 2**20)
 
 
 def _state_bytes(state: Any) -> int:

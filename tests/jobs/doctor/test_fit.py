@@ -29,22 +29,27 @@ def sizes(*rows: tuple[int, float, float]) -> tuple[Size, ...]:
 
 def test_memory_is_told_by_a_line() -> None:
     assert predicted_memory(sizes((1, 3, 1), (2, 4, 2)), 16) == 18 * GB
-    assert predicted_memory(sizes((1, 9, 1), (2, 4, 2), (4, 6, 2)), 8) == 10 * GB
+    assert predicted_memory(sizes((0, 1, 0), (1, 9, 1), (2, 4, 2), (4, 6, 2)), 8) == 10 * GB
     assert predicted_memory(sizes((1, 4, 1), (2, 4, 2)), 16) == 4 * GB
+    assert predicted_memory(sizes((0, 1, 0), (1, 3, 2)), 4) == 9 * GB
 
 
 def test_what_is_measured_next() -> None:
-    assert next_size(list(sizes((1, 1, 0.1))), 4, 10 * GB) == (2, "")
-    assert next_size(list(sizes((1, 1, 0.1), (2, 1.1, 0.2))), 3, 10 * GB) == (3, "")
-    assert next_size(list(sizes((1, 1, 0.1), (2, 1.1, 0.2))), 2, 10 * GB) == (0, "")
-    assert next_size(list(sizes((1, 3, 0.1), (2, 5.1, 0.2))), 16, 10 * GB) == (0, "memory")
-    assert next_size(list(sizes((1, 3, 90.0))), 16, 10 * GB) == (2, "")  # one size says nothing of the others
-    assert next_size(list(sizes((1, 3, 90.0), (2, 3.1, 180.0))), 16, 10 * GB) == (0, "time")
+    start = (0, 0.5, 0)
+    assert next_size(list(sizes(start)), 4, 10 * GB) == (1, "")
+    assert next_size(list(sizes(start, (1, 1, 0.1))), 4, 10 * GB) == (2, "")
+    assert next_size(list(sizes(start, (1, 1, 0.1), (2, 1.1, 0.2))), 3, 10 * GB) == (3, "")
+    assert next_size(list(sizes(start, (1, 1, 0.1), (2, 1.1, 0.2))), 2, 10 * GB) == (0, "")
+    assert next_size(list(sizes(start, (1, 3, 0.1), (2, 5.1, 0.2))), 16, 10 * GB) == (0, "memory")
+    assert next_size(list(sizes(start, (1, 6, 0.1))), 16, 10 * GB) == (0, "memory")
+    assert next_size(list(sizes(start, (1, 3, 90.0))), 16, 10 * GB) == (0, "time")
 
 
 def test_a_training_that_fits() -> None:
     config = config_of("baseline-r50-1x")
-    found = Measured(sizes((1, 4, 0.2), (2, 5, 0.3), (4, 7, 0.5), (8, 11, 0.9), (16, 19, 1.6)), 80 * GB, GB, "")
+    found = Measured(
+        sizes((0, 1, 0), (1, 4, 0.2), (2, 5, 0.3), (4, 7, 0.5), (8, 11, 0.9), (16, 19, 1.6)), 80 * GB, GB, ""
+    )
     (check,) = judge(config, 1203, found)
     assert check.level == "fine"
     assert check.figures["exact"] is True
@@ -58,7 +63,7 @@ def test_a_training_that_fits() -> None:
 
 def test_a_training_that_does_not_fit_is_told_in_parts_or_with_another_batch() -> None:
     config = config_of("baseline-r50-1x")
-    found = Measured(sizes((1, 4, 1.0), (2, 6, 2.0)), 12 * GB, GB, "memory")
+    found = Measured(sizes((0, 1, 0), (1, 4, 1.0), (2, 6, 2.0)), 12 * GB, GB, "memory")
     assert largest_part(found) == 4  # 0.9 of 12 GB
     (check,) = judge(config, 1203, found)
     assert check.level == "error"
@@ -77,8 +82,24 @@ def test_parts_divide_the_batch() -> None:
     assert suggest(cut, 16).accumulate == 4
 
 
-def test_not_even_one_image() -> None:
-    (check,) = judge(config_of("baseline-r50-1x"), 1203, Measured((), 2 * GB, 0, "memory"))
+def test_where_memory_ran_out_the_size_before_is_the_largest() -> None:
+    rows = sizes((0, 1, 0), (1, 2, 1.0), (2, 3, 2.0))
+    assert largest_part(Measured(rows, 64 * GB, GB, "full")) == 2
+    assert largest_part(Measured(rows, 64 * GB, GB, "time")) == 2 + 54
+    assert largest_part(Measured(rows[:2], 64 * GB, GB, "time")) == 1 + 55
+
+
+def test_a_long_step_is_enough_to_tell_from() -> None:
+    found = Measured(sizes((0, 0.5, 0), (1, 3, 200.0)), 20 * GB, GB, "time")
+    (check,) = judge(config_of("clis-r50-1x"), 1203, found)
+    assert check.level == "error"
+    assert "take 40.5 GB (told from steps with 1)" in check.text
+    assert "train.accumulate=4" in str(check.hint)  # four at a time: 10.5 GB
+
+
+@pytest.mark.parametrize("before", [(), sizes((0, 1, 0))])
+def test_not_even_one_image(before: tuple[Size, ...]) -> None:
+    (check,) = judge(config_of("baseline-r50-1x"), 1203, Measured(before, 2 * GB, 0, "full"))
     assert check.level == "error"
     assert "Not even one image" in check.text
     assert check.hint
@@ -118,9 +139,9 @@ def test_real_steps_are_measured_in_a_process_of_their_own(preset: str) -> None:
     config = config_of(preset, ema=0.99)
     found = measure(config, 7, 50, 2, 64 * GB, SilentReporter())
     assert found.stopped == ""
-    assert [size.images for size in found.sizes] == [1, 2]
-    assert all(size.seconds > 0 and math.isfinite(size.seconds) for size in found.sizes)
-    assert found.sizes[0].memory <= found.sizes[1].memory
+    assert [size.images for size in found.sizes] == [0, 1, 2]
+    assert all(size.seconds > 0 and math.isfinite(size.seconds) for size in found.sizes[1:])
+    assert found.sizes[0].memory <= found.sizes[1].memory <= found.sizes[2].memory
     assert found.sizes[0].memory > 100_000_000  # torch alone
     assert found.state > 2 * 4 * 11_000_000  # weights and averages of ResNet-18
 
@@ -141,8 +162,8 @@ def test_a_process_that_is_killed_for_its_memory_is_told_so() -> None:
                 child.kill()
 
     found = measure(config_of("baseline-tiny"), 7, 50, 64, 64 * GB, Killing())
-    assert found.stopped == "memory"
-    assert [size.images for size in found.sizes] == [1]
+    assert found.stopped == "full"
+    assert [size.images for size in found.sizes] == [0, 1]
     assert judge(config_of("baseline-tiny"), 7, found)[0].level == "error"
 
 
@@ -151,7 +172,7 @@ def test_fit_measures_a_part_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> No
 
     def measured(config: RunConfig, *words: Any) -> Measured:
         asked.append(words[:4])
-        return Measured(sizes((1, 1, 0.5), (2, 1.5, 1.0), (4, 2, 2.0)), 64 * GB, GB, "")
+        return Measured(sizes((0, 1, 0), (1, 1, 0.5), (2, 1.5, 1.0), (4, 2, 2.0)), 64 * GB, GB, "")
 
     monkeypatch.setattr(module, "measure", measured)
     config = config_of("baseline-r50-1x", accumulate=4)
