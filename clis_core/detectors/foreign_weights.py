@@ -107,7 +107,8 @@ def load_foreign(
     """Set a detector's weights to those of another program's Faster R-CNN with a ResNet and a feature pyramid.
 
     The two fully connected layers go to both sides of a specialised head. The class layer and the box regression keep
-    their first weights where the file has another number of classes, or the config one regression for all of them.
+    their first weights where the file has another number of classes, or the config one regression for all of them; the
+    class layer does so as well where its loss is not softmax.
 
     Args:
         detector: is changed in place.
@@ -204,6 +205,8 @@ def _fill(
     source: str,
 ) -> None:
     """Add a module's tensors to ``new``."""
+    if path == "head.fc_cls" and detector.config.class_loss.kind != "softmax":
+        return  # its columns mean other things, whatever the shape
     name, norm = _foreign_name(path, detector)
     parts = _unit(name, norm, there)
     tensors = parts if isinstance(module, ConvNorm) else _folded(parts)

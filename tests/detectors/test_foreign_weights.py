@@ -9,6 +9,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
+from clis_core.config.class_loss import Eqlv2Loss
 from clis_core.config.detector import BackboneConfig, FasterRCNNConfig, HeadConfig, PyramidConfig
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.foreign_weights import foreign_layout, load_foreign
@@ -206,3 +207,14 @@ def test_other_files_are_refused(theirs):
         assert foreign_layout(state) is None
         with pytest.raises(CheckpointError, match="not a Faster R-CNN"):
             load_foreign(ours(), state, "file")
+
+
+def test_a_class_layer_of_another_loss_keeps_its_first_weights(theirs):
+    """Of the same shape, but no softmax."""
+    detector = ours(class_loss=Eqlv2Loss())
+    before = detector.head.fc_cls.weight.clone()
+    assert before.shape == ours().head.fc_cls.weight.shape
+    imported = load_foreign(detector, theirs.state_dict(), "file")
+    assert torch.equal(detector.head.fc_cls.weight, before)
+    assert {"head.fc_cls.weight", "head.fc_cls.bias"} <= set(imported.kept)
+    assert "head.fc_reg.weight" in imported.loaded
