@@ -173,6 +173,7 @@ TABLES: dict[str, Table] = {
             Row("same class masked", settings={"method": {"mask_same_class": True}}),
             Row("positive of the slow copy", settings={"method": {"positive": "momentum"}}),
             Row("rare classes first", settings={"pictures": {"paste": {"pick": "rare"}}}),
+            Row("pasted to the end", settings={"pictures": {"paste": {"until": 1.0}}}),
             Row("none pasted in the last 30 %", settings={"pictures": {"paste": {"until": 0.7}}}),
         ),
     ),
