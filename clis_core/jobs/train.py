@@ -34,14 +34,13 @@ from clis_core.jobs.training_data import (
     pictures_record,
     training_loader,
 )
-from clis_core.methods.build import build_method
+from clis_core.jobs.training_state import training_state
 from clis_core.report import JsonLinesReporter, Reporter
 from clis_core.training.checkpoint import TrainState, restore
-from clis_core.training.ema import Averaged
 from clis_core.training.lock import run_lock
 from clis_core.training.loop import Evaluate, train_loop
-from clis_core.training.optim import build_optimiser, scaled_rate
-from clis_core.training.start import learn_only, start_from
+from clis_core.training.optim import scaled_rate
+from clis_core.training.start import start_from
 from clis_core.training.tensorboard import TensorBoardReporter
 
 MEMORY_HINT = "Cut the batch into parts (--set train.accumulate=4), take a smaller --batch, or --set train.amp=bf16"
@@ -163,19 +162,7 @@ def _build(
     detector.config = config.detector
     if config.train.start and not resume:
         start_from(detector, table.categories, _start_file(config.train.start))
-    # Channels last: faster convolutions on the CPU and on a GPU's tensor cores.
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if config.train.compile:
-        detector.encoder.compile(dynamic=True)
-        detector.encoder.backbone.compile(dynamic=True)  # the pictures' regions leave the pyramid before its end
-    method = build_method(config.method, detector, pictures).to(device)
-    learn_only(detector, config.train.learn)
-    return TrainState(
-        method=method,
-        optimiser=build_optimiser(method, config.train),
-        scaler=torch.amp.GradScaler(device.type, enabled=config.train.amp == "fp16"),
-        averaged=Averaged(detector, config.train.ema) if config.train.ema else None,
-    )
+    return training_state(config, detector, pictures, device)
 
 
 def _start_file(path: Path) -> Path:

@@ -237,11 +237,7 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
 
     from clis_core.detectors.build import build_detector
     from clis_core.detectors.checkpoint import without_first_weights
-    from clis_core.methods.build import build_method
-    from clis_core.training.checkpoint import TrainState
-    from clis_core.training.ema import Averaged
-    from clis_core.training.optim import build_optimiser
-    from clis_core.training.start import learn_only
+    from clis_core.jobs.training_state import training_state
 
     torch.manual_seed(0)
     detector = build_detector(without_first_weights(config.detector), classes, _counts(classes))
@@ -249,15 +245,8 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
         for name, parameter in detector.named_parameters():
             if ".backbone." in name and parameter.ndim == 4 and config.detector.backbone.norm != "group":
                 parameter.mul_(0.5)
-    detector = detector.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    method = build_method(config.method, detector, pictures).to(device)
-    learn_only(detector, config.train.learn)
-    return TrainState(
-        method=method,
-        optimiser=build_optimiser(method, config.train),
-        scaler=torch.amp.GradScaler(device.type, enabled=config.train.amp == "fp16"),
-        averaged=Averaged(detector, config.train.ema) if config.train.ema else None,
-    )
+    eager = config.model_copy(update={"train": config.train.model_copy(update={"compile": False})})
+    return training_state(eager, detector, pictures, device)
 
 
 def _steps(state: Any, config: RunConfig, classes: int, images: int, device: Any) -> Size:
