@@ -30,7 +30,7 @@ def evaluate(
     *,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN|FILE]", help="Run, or file of clis export; the newest run if left out."),
+        typer.Argument(metavar="RUN|FILE", help="Run, or file of clis export; the newest run if left out."),
     ] = None,
     split: Annotated[Literal["val", "train"], typer.Option("--split", help="The images to judge on.")] = "val",
     checkpoint: Annotated[

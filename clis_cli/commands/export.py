@@ -24,7 +24,7 @@ def export(
     *,
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN]", help="Run folder or its name; the newest run if left out."),
+        typer.Argument(metavar="RUN", help="Run folder or its name; the newest run if left out."),
     ] = None,
     form: Annotated[
         Format | None, typer.Option("--format", "-f", help="What to write; by the suffix of -o if left out, else onnx.")

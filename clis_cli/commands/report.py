@@ -14,7 +14,7 @@ def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Evaluated runs, the first to compare with; the newest run if left out."
+            metavar="RUN", help="Evaluated runs, the first to compare with; the newest run if left out."
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
