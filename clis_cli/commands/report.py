@@ -13,9 +13,7 @@ from clis_cli import console, options
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="RUN", help="Evaluated runs, the first to compare with; the newest run if left out."
-        ),
+        typer.Argument(metavar="RUN", help="Evaluated runs, the first to compare with; the newest run if left out."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("report.html"),
     split: Annotated[Literal["val", "train"], typer.Option("--split", help="Which evaluation to show.")] = "val",
