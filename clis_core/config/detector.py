@@ -18,13 +18,15 @@ TORCHVISION_BACKBONES = (
     "mobilenet_v2",
     "mobilenet_v3_large",
 )
+SLIM = "resnet10-slim"
 
 
 class BackboneConfig(Frozen):
     """The image encoder."""
 
     name: str = "resnet50"
-    """resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, or timm/NAME (extra 'timm')."""
+    """resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, timm/NAME (extra 'timm'), or
+    resnet10-slim, which has an eighth of ResNet-18's arithmetic, group norm, and no weights to start from."""
     init: Annotated[str, OrFile(("torchvision", "timm", "none"))] = "torchvision"
     """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", or a file of weights."""
     frozen_stages: int = Field(default=1, ge=0, le=5)
@@ -36,8 +38,9 @@ class BackboneConfig(Frozen):
     @field_validator("name")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in TORCHVISION_BACKBONES and not value.startswith("timm/"):
-            raise ValueError(f"is not a backbone; known: {', '.join(TORCHVISION_BACKBONES)}, timm/NAME")
+        known = (*TORCHVISION_BACKBONES, SLIM)
+        if value not in known and not value.startswith("timm/"):
+            raise ValueError(f"is not a backbone; known: {', '.join(known)}, timm/NAME")
         return value
 
 

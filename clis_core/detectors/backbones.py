@@ -9,9 +9,10 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
-from clis_core.config.detector import BackboneConfig
+from clis_core.config.detector import SLIM, BackboneConfig
 from clis_core.detectors.convnorm import fold_norms, freeze
 from clis_core.detectors.preprocess import MEAN, STD
+from clis_core.detectors.slim_resnet import STAGES, slim_stages
 from clis_core.detectors.weights import load_backbone_state, read_state
 from clis_core.errors import ConfigError
 
@@ -104,6 +105,8 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
             f"detector.backbone.init = 'timm' does not fit {config.name}, which is torchvision's.",
             hint="--init torchvision",
         )
+    if config.name == SLIM:
+        return _build_slim(config)
     weights = "DEFAULT" if config.name.startswith("mobilenet") else "IMAGENET1K_V1"
     if config.init == "torchvision":
         network = _download(lambda: torchvision.models.get_model(config.name, weights=weights), config.name)
@@ -115,9 +118,22 @@ def build_backbone(config: BackboneConfig) -> Backbone | TimmBackbone:
             load_backbone_state(network, read_state(Path(config.init)), config.init)
     fold_norms(network, affine=config.norm == "affine")
     stages = _resnet_stages(network) if config.name.startswith("resnet") else _mobilenet_stages(network, config.name)
-    for stage in stages[: config.frozen_stages]:
+    return _frozen(Backbone(stages, _CHANNELS[config.name]), config)
+
+
+def _build_slim(config: BackboneConfig) -> Backbone:
+    if config.init == "torchvision" or config.norm != "group":
+        raise ConfigError(
+            f"{SLIM} has group norm and no ImageNet weights.",
+            hint="--init none --set detector.backbone.norm=group --set detector.backbone.frozen_stages=0",
+        )
+    return _frozen(Backbone(slim_stages(), STAGES), config)
+
+
+def _frozen(backbone: Backbone, config: BackboneConfig) -> Backbone:
+    for stage in list(backbone.stages)[: config.frozen_stages]:
         freeze(stage)
-    return Backbone(stages, _CHANNELS[config.name])
+    return backbone
 
 
 def _group_norm(channels: int) -> nn.Module:

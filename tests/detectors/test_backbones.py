@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from clis_core.config.detector import TORCHVISION_BACKBONES, BackboneConfig
+from clis_core.config.detector import SLIM, TORCHVISION_BACKBONES, BackboneConfig
 from clis_core.detectors.backbones import build_backbone
 from clis_core.detectors.weights import read_state
 from clis_core.errors import CheckpointError, ConfigError
@@ -42,6 +42,27 @@ def test_timm_models_keep_their_function_and_take_a_file(tmp_path, name):
     with torch.no_grad():
         for ours, theirs in zip(build_backbone(config).eval()(x), plain.eval()(x)[-4:], strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_the_slim_network_has_its_strides_freezes_and_learns():
+    backbone = build_backbone(BackboneConfig(name=SLIM, init="none", norm="group", frozen_stages=1))
+    maps = backbone(torch.randn(2, 3, 96, 128))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, c, 96 // s, 128 // s) for c, s in zip(backbone.channels, (4, 8, 16, 32), strict=True)
+    ]
+    sum(m.square().mean() for m in maps).backward()
+    frozen, *learning = backbone.stages
+    assert all(not p.requires_grad for p in frozen.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for stage in learning for p in stage.parameters())
+    resnet18 = build_backbone(BackboneConfig(name="resnet18", init="none", norm="group", frozen_stages=0))
+    assert 8 * sum(p.numel() for p in backbone.parameters()) < sum(p.numel() for p in resnet18.parameters())
+
+
+@pytest.mark.parametrize(("init", "norm"), [("torchvision", "affine"), ("none", "affine"), ("none", "frozen")])
+def test_the_slim_network_starts_from_random_weights_with_group_norm(init, norm):
+    with pytest.raises(ConfigError, match="group norm and no ImageNet weights") as caught:
+        build_backbone(BackboneConfig(name=SLIM, init=init, norm=norm))
+    assert "norm=group" in caught.value.hint
 
 
 def test_timm_normalisation_is_the_models_own():
