@@ -36,6 +36,12 @@ def gen_regions(
         int | None,
         typer.Option("--short-side", metavar="PX", min=32, max=8192, help="The detector's picture size; else its own."),
     ] = None,
+    max_enlarge: Annotated[
+        float,
+        typer.Option(
+            "--max-enlarge", metavar="X", min=0.1, max=100, help="Enlarge no picture to more than X times its size."
+        ),
+    ] = 1.5,
     batch: Annotated[int, typer.Option("--batch", "-b", metavar="N", min=1, help="Pictures at a time.")] = 8,
     workers: Annotated[int, typer.Option("--workers", metavar="N", min=0, help="Processes that decode.")] = 1,
     preview: Annotated[
@@ -54,7 +60,8 @@ def gen_regions(
 
         clis gen-regions --detector baseline-small --preview 64
 
-    Pictures are resized as the detector resizes images; a smaller size is faster:
+    Pictures are resized as the detector resizes images, but small ones are not enlarged beyond --max-enlarge; a smaller
+    size is faster:
 
         clis gen-regions --detector runs/base --short-side 400 shards
 
@@ -90,7 +97,7 @@ def gen_regions(
     from clis_core.jobs.gen_regions import RegionOptions
     from clis_core.jobs.gen_regions import gen_regions as job
 
-    how = RegionOptions(rule, from_file, short_side, batch, workers, device or "", preview)
+    how = RegionOptions(rule, from_file, short_side, max_enlarge, batch, workers, device or "", preview)
     with console.reporter() as report:
         result = job(file, folder, target, how, reporter=report)
     if os.environ.get("RANK", "0") != "0":  # torchrun's other processes have the same result

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from clis_core.batch import RawImage, fit_size
+from clis_core.batch import RawImage
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, decode
 from clis_core.detectors.faster_rcnn import FasterRCNN
 
@@ -55,7 +55,7 @@ class _Scored(NamedTuple):
 
 @torch.no_grad()
 def label_regions(
-    detector: FasterRCNN, images: list[Tensor], labels: list[int], rule: Rule = "rank-first"
+    detector: FasterRCNN, images: list[RawImage], labels: list[int], rule: Rule = "rank-first"
 ) -> list[LabelRegion]:
     """One region for each picture.
 
@@ -65,12 +65,11 @@ def label_regions(
 
     Args:
         detector: in inference mode.
-        images: uint8 ``[3, h, w]``.
+        images: the pictures, each with the size in which the detector shall see it.
         labels: 1..C, one for each image.
         rule: which region.
     """
-    short, long = detector.config.short_side, detector.config.long_side
-    batch = detector.preprocess([RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images])
+    batch = detector.preprocess(images)
     features = detector.encoder(batch.pixels)
     rpn = detector.config.rpn
     output = detector.rpn(batch.pixels, features)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clis_core.batch import fit_size
+from clis_core.batch import RawImage, fit_size
 from clis_core.categories import Categories
 from clis_core.data.region_list import RegionList, read_region_list
 from clis_core.data.regions import CENTRE, REGION, WHOLE
@@ -37,6 +37,7 @@ class RegionOptions:
         file: a list of regions made elsewhere, in place of a rule; see `read_region_list`.
         short_side: to which the detector's pictures are resized, pixels, the bound of the long side in proportion;
             None leaves it to the detector.
+        max_enlarge: no picture is enlarged to more than so many times its own size.
         batch: pictures that the detector takes at a time.
         workers: processes that decode.
         device: "cpu", "cuda", ...; empty takes cuda where there is one.
@@ -46,6 +47,7 @@ class RegionOptions:
     rule: RegionRule = "rank-first"
     file: Path | None = None
     short_side: int | None = None
+    max_enlarge: float = 1.5
     batch: int = 8
     workers: int = 1
     device: str = ""
@@ -182,6 +184,7 @@ class DetectorFinder:
             config = config.model_copy(update={"short_side": options.short_side, "long_side": long})
             self._detector.config = config
         self._short, self._long = config.short_side, config.long_side
+        self._pictures = _Pictures(shards, self._short, self._long, options.max_enlarge)
         freeze(self._detector.encoder)  # so that the norms are folded into the weights once
 
     def about(self) -> dict[str, Any]:
@@ -192,12 +195,13 @@ class DetectorFinder:
             "detector_step": self._step,
             "short_side": self._short,
             "long_side": self._long,
+            "max_enlarge": self._options.max_enlarge,
         }
 
     def find(self, blocks: Sequence[range]) -> Generator[Found]:
         """See `Finder`."""
         loaded = load_batches(
-            _Pictures(self._shards, self._short, self._long),
+            self._pictures,
             (batch for block in blocks for batch in self._batches(block)),
             workers=self._options.workers,
             largest=self._options.batch * 3 * _most_pixels(self._shards),
@@ -211,7 +215,8 @@ class DetectorFinder:
             for _ in self._batches(block):
                 images, numbers = next(loaded)
                 labels = [int(self._labels[n]) for n in numbers]
-                regions = label_regions(self._detector, images, labels, self._rule)
+                pictures = [RawImage(x, self._pictures.size(n)) for x, n in zip(images, numbers, strict=True)]
+                regions = label_regions(self._detector, pictures, labels, self._rule)
                 for number, region in zip(numbers, regions, strict=True):
                     entry = entries[number - block.start]
                     entry["score"], entry["rank"] = region.score, region.rank
@@ -222,23 +227,28 @@ class DetectorFinder:
             yield Found(len(block) - known, entries)
 
     def _batches(self, block: range) -> list[list[int]]:
-        """The pictures of a block whose class the detector knows, those of like shape together: less is padding."""
+        """The pictures of a block whose class the detector knows, those of like size together: less is padding."""
         numbers = [n for n in block if self._labels[n]]
-        shapes = {n: self._shards.size(n) for n in numbers}
-        numbers.sort(key=lambda n: shapes[n][0] / shapes[n][1])
+        sizes = {n: self._pictures.size(n) for n in numbers}
+        numbers.sort(key=lambda n: (sizes[n][0] / sizes[n][1], sizes[n]))
         return [numbers[i : i + self._options.batch] for i in range(0, len(numbers), self._options.batch)]
 
 
 class _Pictures:
-    """Numbers of a batch to its pictures."""
+    """Numbers of a batch to its pictures, decoded no larger than the detector sees them."""
 
-    def __init__(self, shards: Shards, short: int, long: int) -> None:
-        self._shards, self._short, self._long = shards, short, long
+    def __init__(self, shards: Shards, short: int, long: int, max_enlarge: float) -> None:
+        self._shards, self._short, self._long, self._max_enlarge = shards, short, long, max_enlarge
+
+    def size(self, number: int) -> tuple[int, int]:
+        """(height, width) in which the detector sees a picture."""
+        height, width = self._shards.size(number)
+        short = max(1, min(self._short, round(self._max_enlarge * min(height, width))))
+        return fit_size(height, width, short, self._long)
 
     def __call__(self, numbers: Sequence[int]) -> Iterator[tuple[Tensor, int]]:
         for number in numbers:
-            size = fit_size(*self._shards.size(number), self._short, self._long)
-            yield decode_picture(self._shards, number, min(size)), number
+            yield decode_picture(self._shards, number, min(self.size(number))), number
 
 
 def labels_of(categories: Categories, shards: Shards) -> NDArray[np.int32]:

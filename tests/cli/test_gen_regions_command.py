@@ -44,12 +44,13 @@ def test_words_reach_the_job(clis: Any, calls: Calls, tmp_path: Path) -> None:
     result = clis("gen-regions", "--detector", "runs/base", "shards")
     assert result.code == 0, result.err
     words = "--detector runs/base shards -o out/r --rule max-size --short-side 400 --batch 3 --workers 5 --preview 64"
+    words += " --max-enlarge 2.5"
     assert clis("gen-regions", *words.split(), "--device", "cpu").code == 0
     (first, second) = calls
     assert [p.resolve() for p in first[:3]] == [newest, tmp_path / "shards", tmp_path / "shards-regions"]
     assert first[3] == RegionOptions()
     assert second[2].resolve() == tmp_path / "out" / "r"
-    assert second[3] == RegionOptions("max-size", None, 400, 3, 5, "cpu", 64)
+    assert second[3] == RegionOptions("max-size", None, 400, 2.5, 3, 5, "cpu", 64)
     assert "regions of 40 pictures" in result.err
     assert result.out == ""
 

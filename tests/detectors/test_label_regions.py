@@ -51,12 +51,16 @@ def lively(detector: FasterRCNN, seed: int = 0, objectness: float = 0.0) -> Fast
     return detector
 
 
+def resized(detector: FasterRCNN, pictures: list[Tensor]) -> list[RawImage]:
+    short, long = detector.config.short_side, detector.config.long_side
+    return [RawImage(x, fit_size(x.shape[1], x.shape[2], short, long)) for x in pictures]
+
+
 @torch.no_grad()
 def scored(detector: FasterRCNN) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Of each picture: proposals, class probabilities, products with objectness, and the box of each class."""
     config = detector.config
-    raw = [RawImage(x, fit_size(x.shape[1], x.shape[2], config.short_side, config.long_side)) for x in PICTURES]
-    batch = detector.preprocess(raw)
+    batch = detector.preprocess(resized(detector, PICTURES))
     features = detector.encoder(batch.pixels)
     rpn = config.rpn
     proposals = detector.rpn.propose(
@@ -109,7 +113,7 @@ def test_each_rule_in_loops(make_detector: MakeDetector, head: dict[str, bool], 
     everything = scored(detector)
     assert min(len(boxes) for boxes, *_ in everything) > 20
     for labels in ([1, 2, 3], [5, 4, 1]):
-        found = label_regions(detector, PICTURES, labels, rule)  # type: ignore[arg-type]
+        found = label_regions(detector, resized(detector, PICTURES), labels, rule)  # type: ignore[arg-type]
         for region, label, of_picture in zip(found, labels, everything, strict=True):
             box, score, rank = by_loops(rule, label, *of_picture)
             assert region.score == pytest.approx(score, rel=1e-4)
@@ -129,7 +133,7 @@ def test_looking_at_few_objectnesses_finds_the_best(
     monkeypatch.setattr(module, "FIRST", first)
     detector = lively(make_detector(classes=CLASSES, specialised=True, objectness=True), 1, objectness)
     for label in range(1, CLASSES + 1):
-        found = label_regions(detector, PICTURES, [label] * 3)
+        found = label_regions(detector, resized(detector, PICTURES), [label] * 3)
         for region, of_picture in zip(found, scored(detector), strict=True):
             assert region.score == pytest.approx(by_loops("rank-first", label, *of_picture)[1], rel=1e-4)
 
@@ -142,16 +146,16 @@ def test_objectness_is_looked_at_no_more_often_than_needed(
     assert detector.head.loc_2fc is not None
     detector.head.loc_2fc.register_forward_hook(lambda m, inputs, output: seen.append(len(output)))
     monkeypatch.setattr(module, "FIRST", 4)
-    label_regions(detector, PICTURES, [1, 2, 3])
+    label_regions(detector, resized(detector, PICTURES), [1, 2, 3])
     assert seen == [3 * 4, 3]  # the best four of each picture, then the chosen ones for their boxes
 
 
 def test_a_batch_is_its_pictures(make_detector: MakeDetector) -> None:
     detector = lively(make_detector(classes=CLASSES, specialised=True, objectness=True))
     pictures, labels = [picture(64, 64, seed=s) for s in range(4)], [1, 5, 2, 2]
-    together = label_regions(detector, pictures, labels)
+    together = label_regions(detector, resized(detector, pictures), labels)
     for one, image, label in zip(together, pictures, labels, strict=True):
-        (alone,) = label_regions(detector, [image], [label])
+        (alone,) = label_regions(detector, resized(detector, [image]), [label])
         assert alone.score == pytest.approx(one.score, rel=1e-4)
         assert alone.rank == one.rank
         torch.testing.assert_close(alone.box, one.box, atol=1e-4, rtol=0)
@@ -165,7 +169,7 @@ def test_the_rank_first_region_is_the_best_detection_of_its_class(make_detector:
     with torch.no_grad():
         detections = detector(PICTURES)
     for label in range(1, CLASSES + 1):
-        found = label_regions(detector, PICTURES, [label] * 3)
+        found = label_regions(detector, resized(detector, PICTURES), [label] * 3)
         for region, image, detection in zip(found, PICTURES, detections, strict=True):
             best = (detection.labels == label).nonzero()[0, 0]  # they come best first
             assert region.score == pytest.approx(float(detection.scores[best]), rel=1e-4)
@@ -180,7 +184,7 @@ def test_the_score_does_not_limit_the_choice(make_detector: MakeDetector) -> Non
     with torch.no_grad():
         detector.head.fc_cls.bias[2] -= 14.0  # label 2: far below the threshold of the post-processing
     assert detector.config.postprocess.score_threshold == 1e-4
-    found = label_regions(detector, PICTURES, [2, 2, 2])
+    found = label_regions(detector, resized(detector, PICTURES), [2, 2, 2])
     assert all(0 < region.score < 1e-4 for region in found)
     assert all(region.rank > 1 for region in found)
     for region, of_picture in zip(found, scored(detector), strict=True):
@@ -207,7 +211,7 @@ def test_pictures_with_few_proposals_or_none(
         detector.rpn, "propose", lambda *a: [b[:count] for b, count in zip(propose(*a), counts, strict=True)]
     )
     labels = [1, 2, 3]
-    found = label_regions(detector, PICTURES, labels, rule)
+    found = label_regions(detector, resized(detector, PICTURES), labels, rule)
     for region, label, count, of_picture in zip(found, labels, counts, everything, strict=True):
         if not count:
             assert region == LabelRegion(None, 0.0, 0)
@@ -223,16 +227,16 @@ def test_a_box_that_shows_nothing_is_none(make_detector: MakeDetector, offset: f
     detector = lively(make_detector(classes=CLASSES))
     with torch.no_grad():
         detector.head.fc_reg.bias.fill_(offset)
-    for region in label_regions(detector, PICTURES, [1, 2, 3]):
+    for region in label_regions(detector, resized(detector, PICTURES), [1, 2, 3]):
         assert region.box is None
         assert region.score > 0
         assert region.rank >= 1
-    assert all(r.box is not None for r in label_regions(detector, PICTURES, [1, 2, 3], "max-size"))
+    assert all(r.box is not None for r in label_regions(detector, resized(detector, PICTURES), [1, 2, 3], "max-size"))
 
 
 def test_nothing_is_left_on_the_graph(make_detector: MakeDetector) -> None:
     detector = lively(make_detector(classes=CLASSES, objectness=True))
-    (region,) = label_regions(detector, PICTURES[:1], [1])
+    (region,) = label_regions(detector, resized(detector, PICTURES[:1]), [1])
     assert region.box is not None
     assert not region.box.requires_grad
     assert isinstance(region.score, float)

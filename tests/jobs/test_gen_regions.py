@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from clis_core import __version__
-from clis_core.batch import fit_size
+from clis_core.batch import RawImage, fit_size
 from clis_core.categories import Categories, Category
 from clis_core.data.regions import REGIONS, RegionFiles, shard_hashes
 from clis_core.data.shards.pixels import decode_picture
@@ -77,7 +77,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def make(
     detector: Path | None, shards: Shards, out: Path, reporter: SilentReporter | None = None, **options: Any
 ) -> RegionResult:
-    how = RegionOptions(**{"workers": 0, "batch": 3, **options})
+    how = RegionOptions(**{"workers": 0, "batch": 3, "max_enlarge": 10.0, **options})
     return gen_regions(detector, shards.folder, out, how, reporter=reporter or SilentReporter())
 
 
@@ -103,10 +103,10 @@ def labels(shards: Shards) -> list[int]:
     return [shards.categories[int(label) - 1].id for label in shards.labels]
 
 
-def seen(shards: Shards, number: int, detector: FasterRCNN) -> torch.Tensor:
+def seen(shards: Shards, number: int, detector: FasterRCNN) -> RawImage:
     """A picture, decoded no larger than the detector needs it."""
     size = fit_size(*shards.size(number), detector.config.short_side, detector.config.long_side)
-    return decode_picture(shards, number, min(size))
+    return RawImage(decode_picture(shards, number, min(size)), size)
 
 
 @pytest.mark.parametrize("rule", ["rank-first", "max-score", "max-size"])
@@ -145,6 +145,7 @@ def test_what_is_written_down(shards: Shards, base: Path, whole: dict[str, bytes
         "detector_step": 7,
         "short_side": 64,
         "long_side": 128,
+        "max_enlarge": 10.0,
         "shards": shard_hashes(shards.manifest),
     }
 
@@ -246,6 +247,7 @@ def test_a_signal_stops_it_within_a_batch(
         ({"seed": 1}, "another detector_sha256"),
         ({"rule": "max-score"}, "another rule"),
         ({"short_side": 96}, "another short_side, long_side"),
+        ({"max_enlarge": 1.5}, "another max_enlarge"),
         ({"rule": "centre"}, "another rule"),
     ],
 )
@@ -325,6 +327,25 @@ def test_a_smaller_size_is_the_detectors(shards: Shards, base: Path, tmp_path: P
         if category != 9:
             (region,) = label_regions(detector, [seen(shards, number, detector)], [categories.label(category)])
             assert float(found[number]["score"]) == pytest.approx(region.score, rel=1e-3)
+
+
+def test_small_pictures_are_not_enlarged_further(shards: Shards, base: Path, tmp_path: Path) -> None:
+    """Those that are small, alone; the others have the detector's size."""
+    sides = [min(shards.size(number)) for number in range(COUNT)]
+    most = 64 / sorted(set(sides))[len(set(sides)) // 2] - 1e-3
+    detector, categories, _ = load_detector(base)
+    make(base, shards, tmp_path / "r", max_enlarge=most, batch=1)
+    found = entries(tmp_path / "r", shards)
+    kinds = set()
+    for number, category in enumerate(labels(shards)):
+        if category == 9:
+            continue
+        size = fit_size(*shards.size(number), min(64, round(most * sides[number])), 128)
+        kinds.add(min(size) < 64)
+        image = RawImage(decode_picture(shards, number, min(size)), size)
+        (region,) = label_regions(detector, [image], [categories.label(category)])
+        assert float(found[number]["score"]) == pytest.approx(region.score, rel=1e-3)
+    assert kinds == {True, False}
 
 
 def test_scores_of_fallbacks_are_not_in_the_mean(

@@ -130,19 +130,25 @@ def _regions(
     long = round(detector.config.long_side * side / detector.config.short_side)
     own.config = own.config.model_copy(update={"short_side": side, "long_side": long})
     freeze(own.encoder)
-    return lambda: label_regions(own, pictures, labels)
+    seen = _resized(own, pictures)
+    return lambda: label_regions(own, seen, labels)
+
+
+def _resized(detector: Detector, pictures: list[Tensor]) -> list[RawImage]:
+    """The pictures in the detector's own size."""
+    short, long = detector.config.short_side, detector.config.long_side
+    return [RawImage(x, fit_size(x.shape[1], x.shape[2], short, long)) for x in pictures]
 
 
 @torch.no_grad()
 def _is_best(detector: Detector, pictures: list[Tensor], labels: list[int]) -> bool:
     """Whether each region is the box of the highest score of its label among all regions."""
-    config = detector.config
-    found = label_regions(detector, pictures, labels)
-    raw = [RawImage(x, fit_size(x.shape[1], x.shape[2], config.short_side, config.long_side)) for x in pictures]
-    batch = detector.preprocess(raw)
+    seen = _resized(detector, pictures)
+    found = label_regions(detector, seen, labels)
+    batch = detector.preprocess(seen)
     features = detector.encoder(batch.pixels)
     output = detector.rpn(batch.pixels, features)
-    rpn = config.rpn
+    rpn = detector.config.rpn
     proposals = detector.rpn.propose(output, batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou)
     embedded = detector.head.embed(detector.pool_regions(features, proposals))
     scores = detector.head.scores(embedded)  # [R, C]
