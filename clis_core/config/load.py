@@ -24,6 +24,7 @@ from clis_core.files import write_text
 
 FILES_UNDER_ROOT = ("train", "val", "train_images", "val_images")
 _HINT = "All keys with their values: clis presets " + DEFAULT_PRESET
+_HINT_CLIS = "--preset clis-r50-1x, or clis-small for a try; all presets: clis presets"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
         known = (sources[key[:n]] for n in range(len(key), 0, -1) if key[:n] in sources)
         return next(known, None) or next((s for k, s in sources.items() if k[: len(key)] == key), "defaults")
 
-    return validate(RunConfig, merged, source, hint=_HINT)
+    # alpha and beta without a preset that has them: the first thing to be forgotten.
+    method = merged["method"] if isinstance(merged["method"], Mapping) else {}
+    forgotten = method.get("kind") == "supervised" and {"alpha", "beta"} & method.keys()
+    return validate(RunConfig, merged, source, hint=_HINT_CLIS if forgotten else _HINT)
 
 
 def run_layers(workspace: Layer | None, config: Path | None, command: Layer) -> list[Layer]:

@@ -77,6 +77,13 @@ def test_a_flag_that_the_method_does_not_have_names_the_method() -> None:
     )
 
 
+def test_alpha_without_a_preset_of_clis_names_one() -> None:
+    layers = run_layers(None, None, command_layer([], {"--alpha": ("method.alpha", 0.1)}))
+    with pytest.raises(ConfigError) as caught:
+        resolve(layers)
+    assert caught.value.hint == "--preset clis-r50-1x, or clis-small for a try; all presets: clis presets"
+
+
 def test_every_problem_has_its_line() -> None:
     lines = complaint("seed=-1", "train.lrr=1", lr=("train.lr", 0)).splitlines()
     assert [line.split(" ")[0] for line in lines] == ["seed", "train.lr", "train.lrr"]
