@@ -27,7 +27,7 @@ def test_report(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pictures_are_as_the_loader_makes_them() -> None:
-    data = clis_step._batch((96, 128), 2)
+    data = clis_step.draw_batch((96, 128), 2)
     made = clis_step.with_pictures(data, 8, 2, 64, 1203)
     for before, after, companions in zip(data.targets, made.targets, made.companions, strict=True):
         assert [m.pixels.shape for m in companions.mosaics] == [(3, 64, 64)] * 2

@@ -1,1 +1,1 @@
-"""Each module measures one thing that clis claims: `run(scale)` returns what it saw."""
+"""Each module with a `run(scale)` measures one thing that clis claims and returns what it saw; the rest they share."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import tarfile
 import tempfile
@@ -22,7 +19,9 @@ import numpy as np
 from PIL import Image
 
 from clis_core.data.shards.reader import Shards
-from clis_core.jobs.bench.loading import _picture
+from clis_core.jobs.bench.fresh_process import apart, peak_mb
+from clis_core.jobs.bench.loading import draw_photograph
+from clis_core.jobs.bench.timing import busy, medians, ratio
 from clis_core.jobs.build_images import build_images, plan_images
 from clis_core.jobs.build_options import BuildOptions
 from clis_core.report import SilentReporter
@@ -61,14 +60,14 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         for side in ("ours", "peer", "tarfile"):
             shutil.rmtree(folder / side)
         memory = _memory(folder, source)
-    ratios = {side: _ratio(rates["ours"], rates[side]) for side in ("peer", "tar_on_disk", "tarfile")}
+    ratios = {side: ratio(rates, "ours", side) for side in ("peer", "tar_on_disk", "tarfile")}
     return {
         "name": "build",
-        **{side: statistics.median(found) for side, found in rates.items()},
+        **medians(rates),
         "ratio": ratios["peer"],
         "on_disk_ratio": ratios["tar_on_disk"],
         "tarfile_ratio": ratios["tarfile"],
-        "cpu_ratio": _ratio(work["peer"], work["ours"]),
+        "cpu_ratio": ratio(work, "peer", "ours"),
         "equal": equal,
         **memory,
         "unit": "MB/s",
@@ -92,13 +91,13 @@ def _alternate(folder: Path, source: Path, size: int) -> tuple[dict[str, list[fl
         for side, job in sides.items():
             shutil.rmtree(folder / side, ignore_errors=True)
             os.sync()
-            start, busy = time.perf_counter(), _busy()
+            start, worked = time.perf_counter(), busy()
             job()
-            seconds, busy = time.perf_counter() - start, _busy() - busy
+            seconds, worked = time.perf_counter() - start, busy() - worked
             os.sync()
             if turn:
                 rates[side].append(size / 1e6 / seconds)
-                work[side].append(busy)
+                work[side].append(worked)
                 if side == "peer":
                     rates["tar_on_disk"].append(size / 1e6 / (time.perf_counter() - start))
     return rates, work
@@ -121,16 +120,6 @@ def _unpack_in_python(tars: list[Path], out: Path) -> None:
             tar.extractall(out, filter="data")
 
 
-def _busy() -> float:
-    """CPU seconds of this process and of those that it has started and that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def _ratio(above: list[float], below: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
 def _files(folder: Path) -> set[tuple[str, str]]:
     return {(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in folder.iterdir()}
 
@@ -149,40 +138,21 @@ def _memory(folder: Path, source: Path) -> dict[str, float | None]:
     for path, name in zip(tars, names, strict=True):
         os.link(path, larger / f"{name}.tar")
     _write_json(larger, names)
-    idle, once = _apart(source, folder / "once")
-    _, often = _apart(larger, folder / "often")
+    idle, once = apart(_measure, source, folder / "once")
+    _, often = apart(_measure, larger, folder / "often")
     return {"idle_mb": idle, "peak_mb": once, "peak_mb_10x": often}
 
 
-def _apart(source: Path, out: Path) -> tuple[float, float]:
-    """Resident memory before a build and its peak, MB, in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(source, out, send))
-    process.start()
-    send.close()  # so that a process that dies ends the wait for its answer
-    found: tuple[float, float] = receive.recv()
-    process.join()
-    shutil.rmtree(out)
-    return found
-
-
-def _measure(source: Path, out: Path, answer: Any) -> None:
+def _measure(source: Path, out: Path) -> tuple[float, float]:
+    """Resident memory before a build and its peak, MB, of this process."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")  # the peak of the imports is forgotten
-    before = _peak()
+    before = peak_mb()
     _build(source, out)
-    answer.send((before, _peak()))
-
-
-def _peak() -> float:
-    """Largest resident memory of this process so far, MB."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
+    shutil.rmtree(out)
+    return before, peak
 
 
 def _draw(folder: Path, each: int) -> tuple[Path, int]:
@@ -197,7 +167,7 @@ def _draw(folder: Path, each: int) -> tuple[Path, int]:
         height, width = (short, LONG_SIDE) if random.random() < 0.7 else (LONG_SIDE, short)
         out = io.BytesIO()
         quality = int(random.integers(88, 98))
-        Image.fromarray(_picture(random, height, width)).save(out, "JPEG", quality=quality)
+        Image.fromarray(draw_photograph(random, height, width)).save(out, "JPEG", quality=quality)
         drawn.append(out.getvalue())
     folder.mkdir()
     labels = [f"n{number:08d}" for number in range(CLASSES)]

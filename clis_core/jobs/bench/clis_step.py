@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +14,8 @@ from clis_core.config.pictures import PicturesConfig
 from clis_core.data.mosaic import compose, draw_picture
 from clis_core.data.paste import cut_patch, draw_patch
 from clis_core.detectors.build import build_detector
-from clis_core.jobs.bench.train_step import CLASSES, HEIGHT, WIDTH, _batch
+from clis_core.jobs.bench.timing import alternate, machine, medians, ratio
+from clis_core.jobs.bench.train_step import CLASSES, HEIGHT, WIDTH, draw_batch
 from clis_core.methods.build import Method, build_method
 from clis_core.methods.clis import Clis
 
@@ -60,21 +58,22 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = (max(64, round(HEIGHT * scale)), max(64, round(WIDTH * scale)))
     mosaic = max(32, 2 * round(224 * scale))
-    data = _batch(size, 1).to(device)
+    data = draw_batch(size, 1).to(device)
     baseline, method = methods_of("specialised-r50-1x", "clis-r50-1x", device, CLASSES)
     steps: dict[str, Step] = {"peer": stepper(baseline, data)}
     for s, t in PAPER:
         steps[_name(s, t)] = stepper(method, with_pictures(data, s, t, mosaic, CLASSES).to(device))
     equal = _same_losses(baseline, method, data)
-    wall, busy = _alternate(steps, device)
+    rounds = 20 if device.type == "cuda" else ROUNDS
+    found = alternate(steps, rounds)
     del baseline, method, steps
-    small_wall, small_busy = _alternate(_small(device), device)
-    chosen = _name(16, 2)
+    small = alternate(_small(device), rounds)
+    chosen, wall, small_wall = _name(16, 2), medians(found.wall), medians(small.wall)
     rows = {
         _name(s, t): {
-            "seconds": statistics.median(wall[_name(s, t)]),
-            "times": _times(wall, _name(s, t), "peer"),
-            "cpu_times": _times(busy, _name(s, t), "peer"),
+            "seconds": wall[_name(s, t)],
+            "times": ratio(found.wall, _name(s, t), "peer"),
+            "cpu_times": ratio(found.busy, _name(s, t), "peer"),
             "paper_seconds": seconds,
             "paper_times": seconds / PAPER[0, 0],
         }
@@ -82,25 +81,23 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     }
     return {
         "name": "clis-step",
-        "ours": statistics.median(wall[chosen]),
-        "peer": statistics.median(wall["peer"]),
-        "ratio": 1 / _times(wall, chosen, "peer"),
-        "times": _times(wall, chosen, "peer"),
-        "cpu_times": _times(busy, chosen, "peer"),
+        "ours": wall[chosen],
+        "peer": wall["peer"],
+        "ratio": 1 / ratio(found.wall, chosen, "peer"),
+        "times": ratio(found.wall, chosen, "peer"),
+        "cpu_times": ratio(found.busy, chosen, "peer"),
         "equal": equal,
         "unit": "seconds a step",
         "by_s_and_t": rows,
         "small": {
-            "ours": statistics.median(small_wall[SMALL]),
-            "peer": statistics.median(small_wall["peer"]),
-            "times": _times(small_wall, SMALL, "peer"),
-            "cpu_times": _times(small_busy, SMALL, "peer"),
+            "ours": small_wall[SMALL],
+            "peer": small_wall["peer"],
+            "times": ratio(small.wall, SMALL, "peer"),
+            "cpu_times": ratio(small.busy, SMALL, "peer"),
         },
         "image_size": list(size),
         "mosaic": mosaic,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
+        **machine(device),
     }
 
 
@@ -126,7 +123,7 @@ def methods_of(baseline: str, clis: str, device: torch.device, classes: int) -> 
 
 def _small(device: torch.device) -> dict[str, Step]:
     """The steps of specialised-small and clis-small; the weights are random."""
-    classes, data = 71, _batch((256, 256), 4).to(device)
+    classes, data = 71, draw_batch((256, 256), 4).to(device)
     data = Batch(data.images, [Target(t.boxes, t.labels % classes + 1) for t in data.targets], data.names)
     baseline, method = methods_of("specialised-small", "clis-small", device, classes)
     pictured = with_pictures(data, 8, 2, 192, classes).to(device)
@@ -187,24 +184,3 @@ def _same_losses(baseline: Method, method: Method, data: Batch) -> bool:
         with torch.no_grad():
             found.append(each(data))
     return all(torch.allclose(value, found[1][name], rtol=1e-5) for name, value in found[0].items())
-
-
-def _alternate(steps: dict[str, Step], device: torch.device) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds, and CPU seconds, of each step in each round; the first pass is not counted."""
-    wall: dict[str, list[float]] = {name: [] for name in steps}
-    busy: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(20 if device.type == "cuda" else ROUNDS):
-        for name, step in steps.items():
-            began, worked = time.perf_counter(), time.process_time()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            wall[name].append(time.perf_counter() - began)
-            busy[name].append(time.process_time() - worked)
-    return wall, busy
-
-
-def _times(seconds: dict[str, list[float]], ours: str, peer: str) -> float:
-    return statistics.median(a / b for a, b in zip(seconds[ours], seconds[peer], strict=True))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +15,7 @@ from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.convnorm import freeze
 from clis_core.detectors.label_regions import SMALLEST, LabelRegion, label_regions
+from clis_core.jobs.bench.timing import alternate, machine, medians, ratio
 
 CLASSES, HEIGHT, WIDTH, SHORT, SMALLER = 1203, 375, 500, 800, 400
 PICTURES = 2
@@ -57,56 +55,32 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         "special_peer": lambda: special(pictures),
         "smaller": _regions(plain, pictures, labels, SMALLER * scale),
     }
-    wall, busy = _alternate(calls, device)
+    with torch.inference_mode():
+        wall, busy, _ = alternate(calls, ROUNDS)
+    seconds = medians(wall)
     equal = all(_is_best(d, pictures, labels) for d in (plain, special))
     return {
         "name": "gen-regions",
-        "ours": count / statistics.median(wall["ours"]),
-        "peer": count / statistics.median(wall["peer"]),
-        "ratio": _ratio(wall, "peer", "ours"),
-        "cpu_ratio": _ratio(busy, "peer", "ours"),
+        "ours": count / seconds["ours"],
+        "peer": count / seconds["peer"],
+        "ratio": ratio(wall, "peer", "ours"),
+        "cpu_ratio": ratio(busy, "peer", "ours"),
         "equal": equal,
         "unit": "pictures a second",
         "specialised": {
-            "ours": count / statistics.median(wall["special_ours"]),
-            "peer": count / statistics.median(wall["special_peer"]),
-            "ratio": _ratio(wall, "special_peer", "special_ours"),
-            "cpu_ratio": _ratio(busy, "special_peer", "special_ours"),
+            "ours": count / seconds["special_ours"],
+            "peer": count / seconds["special_peer"],
+            "ratio": ratio(wall, "special_peer", "special_ours"),
+            "cpu_ratio": ratio(busy, "special_peer", "special_ours"),
         },
         "smaller": {
-            "ours": count / statistics.median(wall["smaller"]),
-            "ratio": _ratio(wall, "peer", "smaller"),
-            "cpu_ratio": _ratio(busy, "peer", "smaller"),
+            "ours": count / seconds["smaller"],
+            "ratio": ratio(wall, "peer", "smaller"),
+            "cpu_ratio": ratio(busy, "peer", "smaller"),
         },
         "pictures_at_a_time": count,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
+        **machine(device),
     }
-
-
-def _alternate(
-    calls: dict[str, Callable[[], object]], device: torch.device
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Seconds, and CPU seconds, of each call in each round; the first pass is not counted."""
-    wall: dict[str, list[float]] = {name: [] for name in calls}
-    busy: dict[str, list[float]] = {name: [] for name in calls}
-    with torch.inference_mode():
-        for call in calls.values():
-            call()
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
-                began, worked = time.perf_counter(), time.process_time()
-                call()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                wall[name].append(time.perf_counter() - began)
-                busy[name].append(time.process_time() - worked)
-    return wall, busy
-
-
-def _ratio(seconds: dict[str, list[float]], peer: str, ours: str) -> float:
-    return statistics.median(a / b for a, b in zip(seconds[peer], seconds[ours], strict=True))
 
 
 def _detector(head: HeadConfig, scale: float, device: torch.device) -> Detector:

@@ -5,10 +5,7 @@ Eager torch, and ONNX Runtime on the file that `clis export` writes.
 
 from __future__ import annotations
 
-import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.models import resnet50
 from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from clis_core.batch import Detection
@@ -33,6 +27,8 @@ from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.export.parity import refer
 from clis_core.detectors.foreign_weights import load_foreign
 from clis_core.errors import ConfigError
+from clis_core.jobs.bench.timing import alternate, machine, medians
+from clis_core.jobs.bench.torchvision_detector import torchvision_detector
 from clis_core.jobs.export import choose_candidates
 
 CLASSES, HEIGHT, WIDTH, THRESHOLD, DETECTIONS = 1203, 800, 1066, 1e-4, 300
@@ -74,8 +70,9 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     exported = _onnx(plain, image)
     if exported is not None:
         calls["onnx"] = lambda: exported([image])[0]
-    results, seconds, busy = _alternate(calls, device)
-    median = {name: statistics.median(s) for name, s in seconds.items()}
+    with torch.inference_mode():
+        seconds, busy, results = alternate(calls, ROUNDS)
+    median = medians(seconds)
     theirs = Detection(*(results["peer"][k] for k in ("boxes", "labels", "scores")))
     same = {
         name: agreement(theirs, Detection(*(x.to(device) for x in results[name])))
@@ -95,36 +92,15 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         "clis_ratio": median["clis"] / median["ours"],
         "onnx": median.get("onnx"),
         "onnx_ratio": median["peer"] / median["onnx"] if "onnx" in median else None,
-        "cpu_seconds": {name: statistics.median(s) for name, s in busy.items()},
+        "cpu_seconds": medians(busy),
         "images_per_second": {name: 1 / s for name, s in median.items()},
         "spread": {name: [min(s), max(s)] for name, s in seconds.items()},
         "image_size": list(size),
         "classes": CLASSES,
         "candidates": share,
         "detections": len(results["ours"].scores),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
+        **machine(device),
     }
-
-
-def _alternate(
-    calls: dict[str, Callable[[], Any]], device: torch.device
-) -> tuple[dict[str, Any], dict[str, list[float]], dict[str, list[float]]]:
-    """Answers of a first round, and seconds and CPU seconds of the others."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    busy: dict[str, list[float]] = {name: [] for name in calls}
-    with torch.inference_mode():
-        results = {name: call() for name, call in calls.items()}
-        for _ in range(ROUNDS):
-            for name, call in calls.items():
-                began, busy_before = time.perf_counter(), time.process_time()
-                call()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                seconds[name].append(time.perf_counter() - began)
-                busy[name].append(time.process_time() - busy_before)
-    return results, seconds, busy
 
 
 def _onnx(detector: Detector, image: Tensor) -> ExportedDetector | None:
@@ -177,16 +153,8 @@ def _torchvision(image: Tensor) -> tuple[TorchvisionFasterRCNN, float]:
     """A random network that behaves as a trained one does, and the share of candidates."""
     torch.manual_seed(0)
     size = (int(image.shape[-2]), int(image.shape[-1]))
-    backbone = _resnet_fpn_extractor(resnet50(weights=None, norm_layer=FrozenBatchNorm2d), trainable_layers=0)
-    anchors = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
-    model = TorchvisionFasterRCNN(
-        backbone,
-        CLASSES + 1,
-        min_size=min(size),
-        max_size=max(size),
-        rpn_anchor_generator=anchors,
-        box_score_thresh=THRESHOLD,
-        box_detections_per_img=DETECTIONS,
+    model = torchvision_detector(
+        size, CLASSES, trainable_layers=0, box_score_thresh=THRESHOLD, box_detections_per_img=DETECTIONS
     )
     model = model.to(image.device).eval()
     with torch.inference_mode():

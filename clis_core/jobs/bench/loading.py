@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from clis_core.config.data import DataConfig
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.detectors.preprocess import resize
+from clis_core.jobs.bench.timing import alternate, medians, ratio
 
 FILES, WIDTH, HEIGHT = 256, 640, 480
 BATCH, STEPS, ROUNDS = 16, 96, 5
@@ -80,27 +79,13 @@ def _compare(split: Split, workers: int, steps: int) -> dict[str, float]:
         "bare": lambda: _decode(order, workers),
         "resized": lambda: _load(split, workers, steps, resized=True),
     }
-    rates: dict[str, list[float]] = {name: [] for name in jobs}
-    work: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(ROUNDS):
-        for name, job in jobs.items():
-            start, busy = time.perf_counter(), _busy()
-            job()
-            rates[name].append(steps * BATCH / (time.perf_counter() - start))
-            gc.collect()  # so that the workers have ended, and their time is counted
-            work[name].append(_busy() - busy)
+    wall, busy, _ = alternate(jobs, ROUNDS, warm_up=0, collect=True)
     torch.set_num_threads(threads)
     return {
-        **{name: statistics.median(found) for name, found in rates.items()},
-        "ratio": statistics.median(a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)),
-        "cpu_ratio": statistics.median(b / a for a, b in zip(work["ours"], work["bare"], strict=True)),
+        **medians({name: [steps * BATCH / seconds for seconds in found] for name, found in wall.items()}),
+        "ratio": ratio(wall, "bare", "ours"),
+        "cpu_ratio": ratio(busy, "bare", "ours"),
     }
-
-
-def _busy() -> float:
-    """CPU seconds of this process and of those that it has started and that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _load(split: Split, workers: int, steps: int, *, resized: bool = False) -> None:
@@ -157,7 +142,7 @@ def _draw(folder: Path) -> Path:
     for k in range(FILES):
         height, width = (HEIGHT, WIDTH) if random.random() < 0.7 else (WIDTH, HEIGHT)
         name = f"{k:012d}.jpg"
-        Image.fromarray(_picture(random, height, width)).save(folder / "train2017" / name, quality=90)
+        Image.fromarray(draw_photograph(random, height, width)).save(folder / "train2017" / name, quality=90)
         images.append({"id": k, "height": height, "width": width, "file_name": name})
         for _ in range(12):
             corner, sides = random.uniform(0, 300, 2), random.uniform(10, 150, 2)
@@ -169,7 +154,7 @@ def _draw(folder: Path) -> Path:
     return folder
 
 
-def _picture(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+def draw_photograph(random: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
     """Noise whose strength falls with its frequency, as natural images' does: uint8 ``[h, w, 3]``."""
     total = np.full((height, width, 3), 128.0)
     for octave in range(8):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.lvis import numpy_with_float
 from clis_core.evaluation.results_json import read_detections, to_coco_json
+from clis_core.jobs.bench.fresh_process import apart, peak_mb
 
 CLASSES = 1203
 IMAGES = 2000
@@ -51,8 +49,8 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         (folder / GT).write_text(json.dumps(truth), encoding="utf-8")
         to_coco_json(synthetic_detections(truth, DETECTIONS), folder / RESULTS)
         del truth
-        full = _apart(_ours_in_full, folder)
-        runs, peer = [_apart(_ours, folder) for _ in range(RUNS)], _apart(_peer, folder)
+        full = apart(_ours_in_full, folder)
+        runs, peer = [apart(_ours, folder) for _ in range(RUNS)], apart(_peer, folder)
         ours = sorted(runs, key=lambda run: run["cpu"])[RUNS // 2]
     gap = max(abs(ours["metrics"][n] - peer["metrics"][n]) for n in peer["metrics"])
     return {
@@ -155,12 +153,6 @@ def synthetic_detections(truth: dict[str, Any], per_image: int, seed: int = 1) -
     )
 
 
-def _apart(job: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
-    """Run in a fresh process, so that neither side pays for the other's memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(job, folder).result()
-
-
 def _ours(folder: Path) -> dict[str, Any]:
     import hotcoco  # noqa: F401  (its import is not measured, as that of lvis is not)
 
@@ -204,16 +196,4 @@ def _peer(folder: Path) -> dict[str, Any]:
 
 def _seen(times: list[float], metrics: Mapping[str, float | None]) -> dict[str, Any]:
     start, read, end = times
-    return {"cpu": end - read, "cpu_from_json": end - start, "mb": _peak_mb(), "metrics": metrics}
-
-
-def _peak_mb() -> float:
-    """Peak resident memory of this process."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would hand down the parent's peak
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024**2 if sys.platform == "darwin" else peak / 1024
+    return {"cpu": end - read, "cpu_from_json": end - start, "mb": peak_mb(), "metrics": metrics}

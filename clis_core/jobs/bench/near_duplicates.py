@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.data.near_duplicates import COLUMNS, ROWS, THRESHOLD, NearDuplicates
+from clis_core.jobs.bench.timing import alternate, medians
 
 HASHES, PLANTED, ROUNDS = 100_000, 0.1, 3
 
@@ -31,18 +31,12 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         "one_by_one": _one_by_one,
         "peer": _row_by_row,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    found = {}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            found[name] = way(hashes)
-            seconds[name].append(time.perf_counter() - began)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    seconds, _, found = alternate({name: partial(way, hashes) for name, way in ways.items()}, ROUNDS, warm_up=0)
+    median = medians(seconds)
     return {
         "name": "near-duplicates",
-        **medians,
-        "ratio": medians["peer"] / medians["ours"],
+        **median,
+        "ratio": median["peer"] / median["ours"],
         "equal": all(np.array_equal(found["peer"], other) for other in found.values()),
         "unit": "seconds",
         "peer_name": "numpy, row by row",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clis_core.jobs.bench.clis_step import methods_of, stepper, with_pictures
-from clis_core.jobs.bench.train_step import CLASSES, HEIGHT, WIDTH, _batch
+from clis_core.jobs.bench.timing import alternate, machine, medians, ratio
+from clis_core.jobs.bench.train_step import CLASSES, HEIGHT, WIDTH, draw_batch
 from clis_core.losses.contrast import contrastive_loss
 from clis_core.methods.momentum import KeyQueue
 
@@ -50,11 +48,10 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         ours, peer = _ours(queue, views), _plain(queue, views)
         a, b = ours(), peer()
         equal &= all(torch.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(a, b, strict=True))
-        seconds = _alternate({"ours": ours, "peer": peer}, device)
+        seconds = alternate({"ours": ours, "peer": peer}, ROUNDS, warm_up=0).wall
         rows[f"P={pairs}"] = {
-            "ours": statistics.median(seconds["ours"]),
-            "peer": statistics.median(seconds["peer"]),
-            "ratio": statistics.median(y / x for x, y in zip(seconds["ours"], seconds["peer"], strict=True)),
+            **medians(seconds),
+            "ratio": ratio(seconds, "peer", "ours"),
             "kept_mb": _kept(queue, views) / 1e6,
         }
     step = _step_seconds(scale, device)
@@ -71,9 +68,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         "by_pairs": rows,
         "queue_mb": sum(buffer.nbytes for buffer in queue.buffers()) / 1e6,
         "keys": size,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
+        **machine(device),
     }
 
 
@@ -133,29 +128,9 @@ def _kept(queue: KeyQueue, views: Tensor) -> int:
     return sum(kept.values())
 
 
-def _alternate(calls: dict[str, Call], device: torch.device) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
 def _step_seconds(scale: float, device: torch.device) -> float:
     """Of a whole CLIS step."""
     _, method = methods_of("specialised-r50-1x", "clis-r50-1x", device, CLASSES)
-    data = _batch((max(64, round(HEIGHT * scale)), max(64, round(WIDTH * scale))), 1)
+    data = draw_batch((max(64, round(HEIGHT * scale)), max(64, round(WIDTH * scale))), 1)
     step = stepper(method, with_pictures(data, 16, 2, max(32, 2 * round(224 * scale)), CLASSES).to(device))
-    step()
-    seconds = []
-    for _ in range(STEPS):
-        began = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    return medians(alternate({"step": step}, STEPS).wall)["step"]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from clis_core.jobs.bench.lvis_eval import CLASSES, DETECTIONS, _peak_mb, synthetic_detections, synthetic_truth
+from clis_core.jobs.bench.fresh_process import apart, peak_mb
+from clis_core.jobs.bench.lvis_eval import CLASSES, DETECTIONS, synthetic_detections, synthetic_truth
 
 IMAGES = 20_000
 PICTURES = 24
@@ -41,9 +39,9 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _draw_images(folder, images)
-        at_once = [_apart(_draw_evaluation, folder, seed) for seed in range(len(RUNS))]
-        one, two = _apart(_report, folder, 1), _apart(_report, folder, len(RUNS))
-        equal = _apart(_equal, folder, 0)
+        at_once = [apart(_draw_evaluation, folder, seed) for seed in range(len(RUNS))]
+        one, two = apart(_report, folder, 1), apart(_report, folder, len(RUNS))
+        equal = apart(_equal, folder)
     return {
         "name": "report",
         "seconds": two["seconds"],
@@ -95,38 +93,33 @@ def _draw_evaluation(folder: Path, seed: int) -> dict[str, Any]:
     write_records(out / ".new", metrics, {"step": 1, "detections": len(found)})
     found.save(out / ".new" / FILE)
     publish(out / ".new", out, [*RECORDS, FILE])
-    return {"mb": _peak_mb()}
+    return {"mb": peak_mb()}
 
 
 def _report(folder: Path, runs: int) -> dict[str, Any]:
     from clis_core.jobs.report import report
     from clis_core.report import SilentReporter
 
-    before, began, cpu = _peak_mb(), time.perf_counter(), time.process_time()
+    before, began, cpu = peak_mb(), time.perf_counter(), time.process_time()
     named = [str(folder / name) for name in RUNS[:runs]]
     written = report(named, folder / "report.html", pictures=PICTURES, reporter=SilentReporter())
     return {
         "seconds": time.perf_counter() - began,
         "cpu": time.process_time() - cpu,
-        "mb": _peak_mb(),
+        "mb": peak_mb(),
         "before": before,
         "page": written.size,
         "pictures": written.pictures,
     }
 
 
-def _equal(folder: Path, seed: int) -> dict[str, Any]:
+def _equal(folder: Path) -> dict[str, Any]:
     from clis_core.evaluation.groundtruth import read_ground_truth
     from clis_core.evaluation.outcomes import outcome_of
     from clis_core.evaluation.precision import mean_of_classes
 
-    out = folder / RUNS[seed] / "eval-val"
+    out = folder / RUNS[0] / "eval-val"
     curves = outcome_of(read_ground_truth(folder / GT), out / "detections.npz", 0.05).precision
     classes = json.loads((out / "per_class.json").read_text(encoding="utf-8"))["classes"]
     mine = [mean_of_classes(curves, [c]) for c in range(len(classes))]
     return {"equal": len(classes) == CLASSES and mine == [c["AP50"] for c in classes]}
-
-
-def _apart(job: Callable[[Path, int], dict[str, Any]], folder: Path, number: int) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(job, folder, number).result()

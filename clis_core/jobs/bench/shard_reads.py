@@ -20,7 +20,8 @@ from clis_core.categories import Categories, Category
 from clis_core.data.shards.builder import Sample, ShardBuilder
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.stream import stream
-from clis_core.jobs.bench.loading import _picture
+from clis_core.jobs.bench.loading import draw_photograph
+from clis_core.jobs.bench.timing import alternate, medians, ratio
 from clis_core.report import SilentReporter
 
 WIDTH, HEIGHT, QUALITY = 500, 400, 92
@@ -66,17 +67,18 @@ def run(scale: float = 1.0) -> dict[str, Any]:
             "ours": (len(some), lambda: [shards.image(i).shape for i in some]),
             "peer": (len(some), lambda: [_bare(data).shape for data in held]),
         }
-        rates = _alternate(jobs)
+        busy = alternate({name: job for name, (_, job) in jobs.items()}, ROUNDS).busy
+        rates = {name: [many / seconds for seconds in busy[name]] for name, (many, _) in jobs.items()}
         equal = _equal(folder, shards) and all(
             torch.equal(shards.image(i), _bare(data)) for i, data in zip(some, held, strict=True)
         )
     torch.set_num_threads(threads)
     return {
         "name": "shard-reads",
-        **{job: statistics.median(found) for job, found in rates.items()},
-        "ratio": _ratio(rates, "ours", "peer"),
-        "random_ratio": _ratio(rates, "random", "tarfile_pictures"),
-        "stream_ratio": _ratio(rates, "stream", "tarfile"),
+        **medians(rates),
+        "ratio": ratio(rates, "ours", "peer"),
+        "random_ratio": ratio(rates, "random", "tarfile_pictures"),
+        "stream_ratio": ratio(rates, "stream", "tarfile"),
         "equal": equal,
         "written": count / built,
         "samples": count,
@@ -85,29 +87,12 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _alternate(jobs: dict[str, tuple[int, Callable[[], object]]]) -> dict[str, list[float]]:
-    """Rates of each job in each round; the first pass is not counted."""
-    rates: dict[str, list[float]] = {name: [] for name in jobs}
-    for _, job in jobs.values():
-        job()
-    for _ in range(ROUNDS):
-        for name, (many, job) in jobs.items():
-            start = time.process_time()
-            job()
-            rates[name].append(many / (time.process_time() - start))
-    return rates
-
-
-def _ratio(rates: dict[str, list[float]], ours: str, peer: str) -> float:
-    return statistics.median(a / b for a, b in zip(rates[ours], rates[peer], strict=True))
-
-
 def _draw() -> list[bytes]:
     random = np.random.default_rng(0)
     drawn = []
     for _ in range(DISTINCT):
         out = io.BytesIO()
-        Image.fromarray(_picture(random, HEIGHT, WIDTH)).save(out, "JPEG", quality=QUALITY)
+        Image.fromarray(draw_photograph(random, HEIGHT, WIDTH)).save(out, "JPEG", quality=QUALITY)
         drawn.append(out.getvalue())
     return drawn
 

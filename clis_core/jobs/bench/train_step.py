@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN as TorchvisionFasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from clis_core.batch import Batch, RawImage, Target
 from clis_core.config.detector import BackboneConfig, FasterRCNNConfig
 from clis_core.config.method import SupervisedConfig
 from clis_core.detectors.build import build_detector
+from clis_core.jobs.bench.timing import alternate, medians
+from clis_core.jobs.bench.torchvision_detector import torchvision_detector
 from clis_core.methods.build import build_method
 
 CLASSES, HEIGHT, WIDTH, BOXES = 1203, 800, 1066, 12
@@ -38,24 +36,14 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rounds, batch = (20, 4) if device.type == "cuda" else (5, 1)
     size = (max(64, round(HEIGHT * scale)), max(64, round(WIDTH * scale)))
-    data = _batch(size, batch).to(device)
+    data = draw_batch(size, batch).to(device)
     variants = {"ours": _ours(device, data), "peer": _torchvision(device, data, size)}
     if device.type == "cuda":
         variants["ours_bf16"] = _ours(device, data, amp=True)
         variants["ours_bf16_compiled"] = _ours(device, data, amp=True, compiled=True)
         variants["peer_bf16"] = _torchvision(device, data, size, amp=True)
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for step in variants.values():
-        step()
-        step()
-    for _ in range(rounds):
-        for name, step in variants.items():
-            began = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - began)
-    median = {name: statistics.median(s) for name, s in seconds.items()}
+    seconds = alternate(variants, rounds, warm_up=2).wall
+    median = medians(seconds)
     return {
         "name": "train-step",
         "ours": median["ours"],
@@ -74,7 +62,8 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _batch(size: tuple[int, int], count: int) -> Batch:
+def draw_batch(size: tuple[int, int], count: int) -> Batch:
+    """Images of noise with random boxes, always the same."""
     generator = torch.Generator().manual_seed(0)
     images, targets = [], []
     for _ in range(count):
@@ -101,21 +90,8 @@ def _ours(device: torch.device, data: Batch, *, amp: bool = False, compiled: boo
 
 def _torchvision(device: torch.device, data: Batch, size: tuple[int, int], *, amp: bool = False) -> Callable[[], None]:
     torch.manual_seed(0)
-    # Norms as torchvision's own builder sets them with pretrained weights: frozen.
-    from torchvision.models import resnet50
-    from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
-    from torchvision.ops import FrozenBatchNorm2d
-
-    backbone = _resnet_fpn_extractor(resnet50(weights=None, norm_layer=FrozenBatchNorm2d), trainable_layers=3)
-    anchors = AnchorGenerator(((32,), (64,), (128,), (256,), (512,)), ((0.5, 1.0, 2.0),) * 5)
-    model = TorchvisionFasterRCNN(
-        backbone,
-        CLASSES + 1,
-        min_size=min(size),
-        max_size=max(size),
-        rpn_anchor_generator=anchors,
-        rpn_pre_nms_top_n_train=2000,
-        rpn_post_nms_top_n_train=1000,
+    model = torchvision_detector(
+        size, CLASSES, trainable_layers=3, rpn_pre_nms_top_n_train=2000, rpn_post_nms_top_n_train=1000
     ).to(device)
     model.train()
     images = [i.pixels for i in data.images]
