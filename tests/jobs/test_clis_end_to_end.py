@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import torch
 from clis_core.config.workspace import checkpoints_of
 from clis_core.detectors.checkpoint import fingerprint, load_detector
 from tests.draw import draw_lvis, draw_pictures
+from tests.processes import ENVIRONMENT, ROOT, kill_when
 
 STEPS = 18
 
@@ -26,7 +24,7 @@ def clis(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "clis_cli", *words],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,14 +41,7 @@ def done(folder: Path, *words: str) -> str:
 def kill_after(folder: Path, checkpoints: int, run: Path, *words: str) -> None:
     """kill -9 once the run has some checkpoints more."""
     wanted = len(steps_of(run)) + checkpoints
-    process = clis(folder, *words)
-    deadline = time.monotonic() + 300
-    while len(steps_of(run)) < wanted:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_when(lambda: len(steps_of(run)) >= wanted, clis(folder, *words))
 
 
 def steps_of(run: Path) -> list[str]:

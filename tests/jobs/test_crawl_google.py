@@ -33,6 +33,7 @@ from clis_core.jobs.crawl_google import crawl_google, crawl_queries
 from clis_core.report import SilentReporter
 from tests.data.crawl.test_backends import SHELL, bing_page
 from tests.data.crawl.web import FAST, Call, FakeWeb, encode, jpeg, loopback_only, photo, web
+from tests.processes import wait_until
 
 __all__ = ["loopback_only", "web"]
 pytestmark = pytest.mark.usefixtures("loopback_only")
@@ -403,14 +404,6 @@ def many(web: FakeWeb, tmp_path: Path, pause: float) -> Path:
     web.routes["p.test"] = answer
     rows = {name: [f"http://p.test/{10 * n + i}" for i in range(10)] for n, name in enumerate(NAMES)}
     return write_urls(tmp_path, rows)
-
-
-def wait_until(condition: Any, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from clis_core.jobs.ranks import Ranks
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
 from tests.draw import draw_lvis
+from tests.processes import ENVIRONMENT, TORCHRUN, kill_when, run_module
 
 FILES = {"metrics.json", "per_class.json", "mistakes.json", "calibration.json", "detections.npz"}
 
@@ -300,22 +300,19 @@ def larger(tmp_path_factory):
 
 
 def command(run, *more):
-    return ["-m", "clis_cli", "eval", str(run), "--json", "--set", "data.workers=0", *more]
+    return ["clis_cli", "eval", str(run), "--json", "--set", "data.workers=0", *more]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixed", [False, True])
 def test_two_processes_give_the_files_of_one(larger, fixed):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     more = ["--fixed", "--set", "eval.batch=3"] if fixed else []
     files, answers = [], []
-    for launcher in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
-        done = subprocess.run(
-            [sys.executable, *launcher, *command(larger, *more)], env=environment, capture_output=True, check=False
-        )
+    for launcher in ((), TORCHRUN):
+        done = run_module(*launcher, *command(larger, *more), check=False)
         files.append(contents(larger / "eval-val"))
         answers.append(done.stdout)
-        assert files[-1].keys() >= FILES, done.stderr.decode()
+        assert files[-1].keys() >= FILES, done.stderr
         for file in (larger / "eval-val").iterdir():
             file.unlink()
     assert files[0] == files[1]
@@ -325,23 +322,19 @@ def test_two_processes_give_the_files_of_one(larger, fixed):
 
 @pytest.mark.slow
 def test_killed_without_warning(larger):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *command(larger)], env=environment, check=True, capture_output=True)
+    run_module(*command(larger))
     whole = contents(larger / "eval-val")
     for name in whole:
         (larger / "eval-val" / name).unlink()
     for part in range(2):
         process = subprocess.Popen(
-            [sys.executable, *command(larger)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", *command(larger)],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 300
-        while not (larger / "eval-val" / ".parts" / "parts" / f"{part:06d}.npz").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        saved = larger / "eval-val" / ".parts" / "parts" / f"{part:06d}.npz"
+        kill_when(saved.exists, process)
         assert contents(larger / "eval-val") == {}
-    done = subprocess.run([sys.executable, *command(larger)], env=environment, check=True, capture_output=True)
-    assert b"2 of 3 parts" in done.stderr
+    assert "2 of 3 parts" in run_module(*command(larger)).stderr
     assert contents(larger / "eval-val") == whole

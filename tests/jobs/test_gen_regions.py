@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from clis_core.jobs.gen_regions import PREVIEW, STAGING, RegionOptions, RegionRe
 from clis_core.report import SilentReporter
 from tests.data.painted import CATEGORIES, painted_shards
 from tests.jobs.region_world import checkpoint
+from tests.processes import ENVIRONMENT, TORCHRUN, kill_when, run_module
 
 COUNT = 40
 
@@ -454,64 +453,36 @@ def command(base: Path, shards: Shards, out: Path) -> list[str]:
     return ["clis_cli", "gen-regions", "--detector", str(base), str(shards.folder), "-o", str(out), "--batch", "3"]
 
 
-def run(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a module to its end; nothing that it started outlives it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, said = process.communicate(timeout=300)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0 or not check, said
-    return subprocess.CompletedProcess(words, process.returncode, out, said)
-
-
 @pytest.mark.slow
 def test_killed_without_warning(base: Path, tmp_path: Path) -> None:
     """kill -9 at some moment; the same command ends with the same files."""
     shards = painted_shards(tmp_path / "many", 500, shards=2, regions=False)
-    run(*command(base, shards, tmp_path / "whole"))
+    run_module(*command(base, shards, tmp_path / "whole"))
     out = tmp_path / "killed"
     for blocks in (1, 3):
         process = subprocess.Popen(
             [sys.executable, "-m", *command(base, shards, out)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=ENVIRONMENT,
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 300
-        while len(list((out / STAGING).glob("[0-9]*.npy"))) < blocks:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill_when(lambda blocks=blocks: len(list((out / STAGING).glob("[0-9]*.npy"))) >= blocks, process)
         assert not (out / REGIONS).exists()
-    run(*command(base, shards, out))
+    run_module(*command(base, shards, out))
     assert content(out) == content(tmp_path / "whole")
-
-
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m")
 
 
 @pytest.mark.slow
 def test_two_processes_of_torchrun_give_the_files_of_one(base: Path, tmp_path: Path) -> None:
     shards = painted_shards(tmp_path / "many", 300, shards=2, regions=False)
-    one = run(*command(base, shards, tmp_path / "one"), "--json")
-    two = run(*TORCHRUN, *command(base, shards, tmp_path / "two"), "--json")
+    one = run_module(*command(base, shards, tmp_path / "one"), "--json")
+    two = run_module(*TORCHRUN, *command(base, shards, tmp_path / "two"), "--json")
     assert content(tmp_path / "two") == content(tmp_path / "one")
     first, second = (json.loads(done.stdout) for done in (one, two))  # one object: the first process alone prints
     assert {k: v for k, v in first.items() if k != "folder"} == {k: v for k, v in second.items() if k != "folder"}
     # What was begun by two goes on with one.
     shutil.copytree(tmp_path / "two", tmp_path / "part")
-    refused = run(*TORCHRUN, *command(base, shards, tmp_path / "part"), "--rule", "max-size", check=False)
+    refused = run_module(*TORCHRUN, *command(base, shards, tmp_path / "part"), "--rule", "max-size", check=False)
     assert refused.returncode != 0
     assert refused.stderr.count("another rule") == 2  # both processes end, with the same message
 

@@ -1,11 +1,8 @@
 """The jobs behind `clis train` and `clis eval`, on drawn data: what they leave, and what they refuse."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -25,6 +22,7 @@ from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
 from clis_core.training.lock import run_lock
 from tests.draw import draw_lvis
+from tests.processes import kill_when
 
 QUICK = {
     "train": {"iterations": 4, "batch": 2, "checkpoint_every": 2, "log_every": 1, "warmup": 1},
@@ -117,13 +115,7 @@ def test_killed_without_warning_and_resumed(drawn_lvis, tmp_path):
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
     process = subprocess.Popen(command(tmp_path / "killed"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while len(checkpoints_of(tmp_path / "killed")) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_when(lambda: len(checkpoints_of(tmp_path / "killed")) >= 2, process)
     done = checkpoints_of(tmp_path / "killed")[-1].name
     assert done < "step-00000030.pt"
     subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)

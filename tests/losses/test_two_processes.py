@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.losses.two_ranks import learn
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import TORCHRUN, run_module
 
 
 @pytest.mark.slow
 def test_two_processes_learn_as_one(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-            *("-m", "tests.losses.two_ranks", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=300)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    said = run_module(*TORCHRUN, "tests.losses.two_ranks", str(tmp_path), check=False).stderr
     # By what was written: gloo may abort at the interpreter's exit, when everything is done.
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.pt", "1.pt"], said
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

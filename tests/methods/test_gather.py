@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +10,7 @@ import torch
 from clis_core.methods.gather import gather
 from clis_core.methods.momentum import KeyQueue
 from tests.methods.enqueue import COUNTS, FEATURES, SIZE, keys_of
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import TORCHRUN, run_module
 
 
 def test_alone_there_is_nothing_to_gather() -> None:
@@ -26,23 +20,7 @@ def test_alone_there_is_nothing_to_gather() -> None:
 
 @pytest.mark.slow
 def test_two_processes_with_different_numbers_of_keys_enqueue_alike(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
-            *("-m", "tests.methods.enqueue", str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=300)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    said = run_module(*TORCHRUN, "tests.methods.enqueue", str(tmp_path), check=False).stderr
     # By what was written: gloo may abort at the interpreter's exit, when everything is done.
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.pt", "1.pt"], said
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

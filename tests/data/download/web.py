@@ -7,9 +7,9 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from clis_core.data.download.transfer import Patience
+from tests.loopback import QuietHandler, listening
 
 QUICK = Patience(connect=5, silence=5, attempts=3, backoff=0.0, most_wait=0.0, progress=1)
 
@@ -55,11 +55,8 @@ def serving(files: dict[str, bytes]) -> Iterator[Web]:
     """Serve files."""
     web = Web(files)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
 
         def note(self) -> str:
             name = self.path.rpartition("/")[2]
@@ -117,15 +114,9 @@ def serving(files: dict[str, bytes]) -> Iterator[Web]:
                 self.wfile.write(body)
             return None
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    web.address = f"http://127.0.0.1:{server.server_port}/pub/"
-    try:
-        yield web
-    finally:
-        web.go_on.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as port:
+        web.address = f"http://127.0.0.1:{port}/pub/"
+        try:
+            yield web
+        finally:
+            web.go_on.set()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.loopback import QuietHandler, listening
 
 
 @dataclass
@@ -41,10 +41,7 @@ def serving(folder: Path) -> Iterator[Site]:
     """Serve a folder."""
     site = Site(folder)
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             name = self.path.partition("?")[0].rpartition("/")[2]
             site.asked.append((name, self.headers["Range"]))
@@ -72,13 +69,6 @@ def serving(folder: Path) -> Iterator[Site]:
             cut = site.cuts[name].pop(0) if site.cuts.get(name) else len(data)
             self.wfile.write(data[start : start + cut])
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    site.address = f"http://127.0.0.1:{server.server_port}/some/folder/"
-    try:
+    with listening(Handler) as port:
+        site.address = f"http://127.0.0.1:{port}/some/folder/"
         yield site
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
