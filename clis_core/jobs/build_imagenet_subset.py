@@ -107,6 +107,12 @@ def plan_subset(
     notes = []
     if not vocabulary.by_wnid:
         raise _no_match(sources, source, labels, vocabulary)
+    possible = len(_match(known, None).by_wnid)
+    if labels is not None and len(vocabulary.by_wnid) < possible // 2:
+        notes.append(
+            f"The source has {len(labels):,} classes. ImageNet-22k, all 21,841 of them, has {possible} of these "
+            "categories; ImageNet-1k has few of them."
+        )
     if split_file is not None:
         listed = _Listed.read(split_file)
         names = listed.names

@@ -97,6 +97,14 @@ def test_what_is_told(clis: Any, world: Path) -> None:
     assert "Error: out is finished already, and was built otherwise: classes was 3 (" in again.err
 
 
+def test_a_small_part_of_imagenet_is_named(clis: Any, world: Path) -> None:
+    few = clis("build-imagenet-subset", "tars", "-o", "out", "--lvis", "v1", "--dry-run")
+    assert "ImageNet-22k, all 21,841 of them, has 997 of these categories" in few.err
+    most = clis("build-imagenet-subset", "tars", "-o", "out", "--lvis", "data/train.json", "--dry-run")
+    assert most.code == few.code == 0
+    assert "ImageNet-22k" not in most.err
+
+
 def test_refused_files_are_told(clis: Any, world: Path) -> None:
     class_tars(world / "bad", [*draw_items(WNIDS[:1]), Item(WNIDS[0], "x.JPEG", b"")])
     words = ("build-imagenet-subset", "bad", "-o", "out", "--lvis", "data/train.json")
