@@ -1,8 +1,8 @@
-"""How a detector is taught."""
+"""How a detector is taught: from boxes alone, and by CLIS."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,12 @@ class RpnTraining(Frozen):
     """Boxes that leave it."""
     beta: float = Field(default=0.0, ge=0)
     """Smooth L1 turns quadratic below this; 0 is L1."""
+
+    @model_validator(mode="after")
+    def _order(self) -> RpnTraining:
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        return self
 
 
 class RoiTraining(Frozen):
@@ -51,12 +57,6 @@ class SupervisedConfig(Frozen):
     kind: Literal["supervised"] = "supervised"
     rpn: RpnTraining = RpnTraining()
     roi: RoiTraining = RoiTraining()
-
-    @model_validator(mode="after")
-    def _order(self) -> SupervisedConfig:
-        if self.rpn.negative_iou > self.rpn.positive_iou:
-            raise ValueError("rpn.negative_iou must not be above rpn.positive_iou")
-        return self
 
 
 class ClisConfig(Frozen):
@@ -91,12 +91,3 @@ class ClisConfig(Frozen):
     """Whether keys of the instance's own class are no negatives; eq. 1 has no such mask."""
     siamese: bool = True
     """Whether pictures pass through the very sub-network of instance classification (SS of table II)."""
-
-    @model_validator(mode="after")
-    def _order(self) -> ClisConfig:
-        if self.rpn.negative_iou > self.rpn.positive_iou:
-            raise ValueError("rpn.negative_iou must not be above rpn.positive_iou")
-        return self
-
-
-MethodConfig = Annotated[SupervisedConfig | ClisConfig, Field(discriminator="kind")]

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from clis_core.config.frozen import Frozen, OrFile
 
-REGION_RULES = ("full-image", "centre")
+WHOLE_PICTURE = "full-image"
+REGION_RULES = (WHOLE_PICTURE, "centre")
 """Regions that need no detector."""
 
 

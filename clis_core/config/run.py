@@ -9,7 +9,8 @@ from pydantic import Field
 from clis_core.config.data import DataConfig
 from clis_core.config.detector import DetectorConfig, FasterRCNNConfig
 from clis_core.config.frozen import Frozen
-from clis_core.config.method import MethodConfig, SupervisedConfig
+from clis_core.config.method import SupervisedConfig
+from clis_core.config.methods import MethodConfig
 from clis_core.config.pictures import PicturesConfig
 from clis_core.config.train import TrainConfig
 

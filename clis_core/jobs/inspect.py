@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from clis_core.batch import Batch
-from clis_core.config.method import ClisConfig
+from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.data.companions import CELLS, PictureSet
 from clis_core.data.epoch_counts import EpochCounts, count_epoch
@@ -135,7 +135,7 @@ def _parts(
     """The parts to show; those that there are not are told, or refused where they were asked for."""
     missing: dict[Part, tuple[str, str]] = {}
     if pictures is None:
-        learns = isinstance(config.method, ClisConfig)
+        learns = learns_from_pictures(config.method)
         what = "pictures.s is 0" if learns else f"the method {config.method.kind} learns from boxes alone"
         how = "--set pictures.s=4" if learns else "clis inspect --preset clis-small --images SHARDS --data DIR"
         missing = {"mosaics": (what, how), "pairs": (what, how)}

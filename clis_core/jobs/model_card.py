@@ -10,6 +10,7 @@ from typing import Any
 from clis_core import __version__
 from clis_core.categories import Categories
 from clis_core.config.load import dump_toml
+from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.detectors.export.about import About
 
@@ -66,7 +67,7 @@ def _data(config: RunConfig, categories: Categories) -> str:
     counts = {g: len(categories.labels_in_group(g)) for g in ("r", "c", "f")}
     groups = f"{counts['r']} rare (1 to 10 training images), {counts['c']} common (11 to 100), {counts['f']} frequent"
     lines.append(f"{len(categories)} classes{': ' + groups if any(counts.values()) else ''}.")
-    if config.method.kind == "clis":
+    if learns_from_pictures(config.method):
         lines.append(f"Pictures that carry only a class label: {_name(config.pictures.shards) or 'none'}.")
     first = config.detector.backbone.init
     lines.append(f"First weights of the backbone: {Path(first).name if first else 'none'}.")
@@ -97,7 +98,7 @@ def _record(file: Path) -> dict[str, Any]:
 def _settings(config: RunConfig, about: About) -> str:
     used = config.model_copy(update={"detector": about.config}).model_dump(exclude_none=True)
     tables = dump_toml(RunConfig.model_validate(_without_paths(used))).split("\n\n")
-    unused = () if config.method.kind == "clis" else ("[pictures]", "[pictures.")
+    unused = () if learns_from_pictures(config.method) else ("[pictures]", "[pictures.")
     return "\n\n".join(table for table in tables if not table.startswith(unused)).rstrip("\n") + "\n"
 
 
@@ -123,6 +124,6 @@ def _licences(config: RunConfig) -> str:
         else f"those of {Path(init).name} {FILL_IN}",
         "code (clis)": "Apache-2.0",
     }
-    if config.method.kind == "clis":
+    if learns_from_pictures(config.method):
         rows["pictures with a class label"] = f"those of their sources {FILL_IN}"
     return "## Licences\n\n| of | licence |\n|---|---|\n" + "".join(f"| {k} | {v} |\n" for k, v in rows.items())

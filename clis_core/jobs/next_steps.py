@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from clis_core.config.load import command_layer, resolve, run_layers
-from clis_core.config.method import ClisConfig
+from clis_core.config.methods import learns_from_pictures, takes_whole_pictures
 from clis_core.config.pictures import REGION_RULES
 from clis_core.config.presets import PRESETS
 from clis_core.config.workspace import Workspace
@@ -31,11 +31,12 @@ def next_steps(workspace: Workspace) -> list[str]:
     """
     config = resolve(run_layers(workspace.layer, None, command_layer([])))
     shards, regions = config.pictures.shards, config.pictures.regions
-    learns = isinstance(config.method, ClisConfig)
+    learns = learns_from_pictures(config.method)
     if shards is None:
         return ["clis init --force --data DIR --pictures PATH", "clis train"] if learns else ["clis train"]
     steps = [] if (shards / MANIFEST).is_file() else [_build(workspace, shards)]
-    if regions not in REGION_RULES and not (Path(regions or regions_beside(shards)) / REGIONS).is_file():
+    needed = regions not in REGION_RULES and not takes_whole_pictures(config.method)
+    if needed and not (Path(regions or regions_beside(shards)) / REGIONS).is_file():
         detector = _counterpart(workspace.preset, "specialised") if learns else workspace.preset
         where = f" -o {shlex.quote(regions)}" if regions else ""
         steps.append(f"clis train --preset {detector}" if learns else "clis train")

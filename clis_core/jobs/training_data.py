@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from clis_core.categories import Categories
-from clis_core.config.method import ClisConfig
+from clis_core.config.methods import learns_from_pictures, pictures_for
 from clis_core.config.run import RunConfig
 from clis_core.data.annotations import AnnotationTable
 from clis_core.data.companions import PictureSet, open_pictures
@@ -54,18 +54,22 @@ def open_companions(config: RunConfig, categories: Categories) -> PictureSet | N
     """The pictures that a method learns from beside the boxes; None where it needs none.
 
     Raises:
-        ConfigError: no shards are named.
+        ConfigError: no shards are named, or the method has no use for what the pictures' settings ask for.
         DataError: they cannot be used.
     """
-    if not isinstance(config.method, ClisConfig) or not config.pictures.s:
+    if not learns_from_pictures(config.method):
         return None
-    if config.pictures.shards is None:
+    settings = pictures_for(config.method, config.pictures)
+    if not settings.s:
+        return None
+    if settings.shards is None:
         raise ConfigError(
-            "CLIS learns from pictures with a class label as well, and no shards of them are named.",
+            f"The method {config.method.kind} learns from pictures with a class label, and no shards of them are "
+            "named.",
             hint="clis train --images SHARDS, a folder of clis build-imagenet-subset; or --set pictures.s=0 "
             "--set pictures.t=0 to do without",
         )
-    return open_pictures(config.pictures, categories, Shards(config.pictures.shards))
+    return open_pictures(settings, categories, Shards(settings.shards))
 
 
 def training_loader(

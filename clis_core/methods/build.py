@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from clis_core.config.method import ClisConfig, MethodConfig, SupervisedConfig
+from clis_core.config.image_methods import DeticConfig
+from clis_core.config.method import ClisConfig, SupervisedConfig
+from clis_core.config.methods import MethodConfig
 from clis_core.detectors.build import Detector
 from clis_core.methods.clis import Clis
+from clis_core.methods.detic import Detic
 from clis_core.methods.supervised import Supervised
 
-Method = Supervised | Clis
+Method = Supervised | Clis | Detic
 
 
 def build_method(config: MethodConfig, detector: Detector, pictures: int = 0) -> Method:
@@ -26,3 +29,5 @@ def build_method(config: MethodConfig, detector: Detector, pictures: int = 0) ->
             return Supervised(detector, config)
         case ClisConfig():
             return Clis(detector, config, pictures)
+        case DeticConfig():
+            return Detic(detector, config)

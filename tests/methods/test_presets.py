@@ -13,6 +13,10 @@ from tests.methods.small import some_batch, with_pictures
 # The full presets at full width but few regions: what is tested is that their parts fit, not their speed.
 SMALLER = {"rpn": {"samples": 64, "before_nms": 50, "proposals": 20}, "roi": {"samples": 16}}
 
+BOXES = {"rpn_objectness", "rpn_box", "class", "box"}
+OF_PICTURES = {"clis": {"image_class", "contrast"}, "detic": {"image_class"}}
+"""What a method teaches from pictures."""
+
 
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] if "-r50-" in n or "-r101-" in n else []) for n in PRESETS]
@@ -22,14 +26,14 @@ def test_preset(name):
     config = resolve([preset_layer(name), Layer("test", random)])
     torch.manual_seed(0)
     method = build_method(config.method, build_detector(config.detector, 5, some_counts()), pictures=64).train()
-    expected = {"rpn_objectness", "rpn_box", "class", "box"}
+    expected = set(BOXES)
     if config.detector.head.objectness:
         expected.add("objectness")
-    if config.method.kind == "clis":
-        expected |= {"image_class", "contrast"}
+    expected |= OF_PICTURES.get(config.method.kind, set())
     for boxes in ((2, 1), (0, 0), (1,)):
         batch = some_batch(boxes)
-        losses = method(with_pictures(batch, s=4, t=1) if config.method.kind == "clis" else batch)
+        pasted = int(config.method.kind == "clis")
+        losses = method(with_pictures(batch, s=4, t=pasted) if config.method.kind in OF_PICTURES else batch)
         assert losses.keys() == expected
         assert all(v.isfinite() and v.shape == () for v in losses.values())
         sum(losses.values()).backward()

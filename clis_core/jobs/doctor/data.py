@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clis_core.categories import Categories
-from clis_core.config.method import ClisConfig
+from clis_core.config.methods import learns_from_pictures, pictures_for
 from clis_core.config.run import RunConfig
 from clis_core.data import annotation_cache
 from clis_core.data.layout import Split, SplitName, check_splits, json_of, open_split
@@ -55,11 +55,11 @@ def shards(config: RunConfig, categories: Categories | None) -> list[Check]:
         config: names them, and the regions.
         categories: of the data set; None where it was not read.
     """
-    folder, learns = config.pictures.shards, isinstance(config.method, ClisConfig) and config.pictures.s > 0
+    folder, learns = config.pictures.shards, learns_from_pictures(config.method) and config.pictures.s > 0
     if folder is None:
         if not learns:
             return []
-        text = "CLIS learns from labelled pictures as well, and no shards of them are named."
+        text = f"The method {config.method.kind} learns from labelled pictures, and no shards of them are named."
         return [Check("shards", "error", text, "--shards DIR; or make them: clis build-imagenet-subset")]
     from clis_core.data.companions import open_pictures
 
@@ -77,7 +77,7 @@ def shards(config: RunConfig, categories: Categories | None) -> list[Check]:
             f"{len(opened)} pictures of {len(opened.categories)} categories in {len(manifest.shards)} shards: {folder}"
         )
         if learns and categories is not None:
-            pictures = open_pictures(config.pictures, categories, opened)
+            pictures = open_pictures(pictures_for(config.method, config.pictures), categories, opened)
             figures |= {"of_classes": len(pictures.numbers), "classes": len(set(pictures.labels.tolist()))}
             text += f"; {figures['of_classes']} are of {figures['classes']} of the {len(categories)} classes"
     except ClisError as error:

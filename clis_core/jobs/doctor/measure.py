@@ -18,7 +18,7 @@ from typing import Any
 
 from clis_core.batch import Batch, RawImage, Target
 from clis_core.categories import Categories, Category
-from clis_core.config.method import ClisConfig
+from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.errors import ClisError
 from clis_core.report import Reporter, SilentReporter
@@ -166,7 +166,7 @@ def drawn_batch(config: RunConfig, classes: int, images: int) -> Batch:
         raw.append(RawImage(pixels.permute(2, 0, 1), (height, width)))
         targets.append(Target(boxes, torch.randint(1, classes + 1, (_BOXES,), generator=generator)))
     batch = Batch(raw, targets, [f"drawn image {n}" for n in range(images)])
-    if not isinstance(config.method, ClisConfig) or not config.pictures.s:
+    if not learns_from_pictures(config.method) or not config.pictures.s:
         return batch
     from clis_core.jobs.bench.clis_step import with_pictures
 

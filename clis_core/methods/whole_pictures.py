@@ -1,0 +1,30 @@
+"""Mosaics whose regions are whole pictures in, the pictures one by one and their labels out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clis_core.batch import Batch, RawImage
+
+
+def whole_pictures(batch: Batch, device: torch.device) -> tuple[list[RawImage], Tensor]:
+    """Cut the mosaics of a batch into their pictures.
+
+    A picture is shown in the size, and mirrored as, it was drawn for its cell: a step sees as many pixels of pictures
+    as CLIS does of mosaics.
+
+    Args:
+        batch: of pictures whose regions are "full-image".
+        device: for the labels where there is no picture.
+
+    Returns:
+        P pictures, and their labels, int64 ``[P]``.
+    """
+    mosaics = [mosaic for companions in batch.companions for mosaic in companions.mosaics]
+    pictures = []
+    for mosaic in mosaics:
+        for x0, y0, x1, y1 in mosaic.regions.round().int().tolist():
+            pictures.append(RawImage(mosaic.pixels[:, y0:y1, x0:x1], (y1 - y0, x1 - x0)))
+    labels = [mosaic.labels for mosaic in mosaics] or [torch.zeros(0, dtype=torch.int64, device=device)]
+    return pictures, torch.cat(labels)
