@@ -26,7 +26,13 @@ class RepeatFactor(Frozen):
     """Repeats are whole numbers: rounded at random anew each epoch (stochastic), or up, once (ceil)."""
 
 
-Sampler = Annotated[Uniform | RepeatFactor, Field(discriminator="kind")]
+class ClassBalanced(Frozen):
+    """Every class equally often: of N images of an epoch, N / C are drawn for each class from those that hold it."""
+
+    kind: Literal["class-balanced"] = "class-balanced"
+
+
+Sampler = Annotated[Uniform | RepeatFactor | ClassBalanced, Field(discriminator="kind")]
 
 
 class DataConfig(Frozen):

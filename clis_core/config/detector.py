@@ -96,8 +96,9 @@ class HeadConfig(Frozen):
     """Samples along each side of a RoIAlign cell."""
     class_agnostic: bool = False
     """One box regression for all classes instead of one each."""
-    classifier: Literal["linear", "cosine"] = "linear"
-    """The class layer; "cosine" is temperature x w x / (|w| |x|) + b, the normalised linear layer of Seesaw."""
+    classifier: Literal["linear", "cosine", "scaled"] = "linear"
+    """The class layer; "cosine" is temperature x w x / (|w| |x|) + b, the normalised linear layer of Seesaw; "scaled"
+    is f w x + b with a factor f for each class, the learnable weight scaling of ``train.learn`` = "scales"."""
     temperature: float = Field(default=20.0, gt=0)
     """T of the cosine class layer (Wang et al. 2021 have 20)."""
 

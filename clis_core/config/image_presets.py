@@ -1,4 +1,4 @@
-"""Presets of the methods that CLIS is compared with: other uses of pictures, and decoupled training.
+"""Presets of other uses of pictures, which CLIS is compared with.
 
 Their detector is that of ``baseline-*``, as in their papers; ``specialised-*``'s head goes with each of them as well.
 Small ones see as many pictures a step as ``clis-small``.

@@ -63,7 +63,7 @@ class Cosine(Frozen):
 Schedule = Annotated[MultiStep | Cosine, Field(discriminator="kind")]
 
 
-Learn = Literal["all", "classifier"]
+Learn = Literal["all", "classifier", "scales"]
 
 
 class TrainConfig(Frozen):
@@ -73,7 +73,10 @@ class TrainConfig(Frozen):
     """Checkpoint, or a run for its newest one, whose detector a new training starts from instead of
     ``detector.backbone.init``. The class layer starts anew where its loss is another."""
     learn: Learn = "all"
-    """What is taught: "classifier" leaves the detector as it is but for its class layer, the second stage of BAGS."""
+    """What is taught: "classifier" leaves the detector as it is but for its class layer, the second stage of BAGS and
+    of cRT; "scales" but for a factor of each class's weights, that of LWS (``detector.head.classifier`` = "scaled")."""
+    reset_classifier: bool = False
+    """Whether the class layer starts anew where ``start``'s would fit: classifier re-training, cRT."""
     iterations: int = Field(default=90_000, ge=1)
     """Optimiser steps."""
     batch: int = Field(default=16, ge=1)

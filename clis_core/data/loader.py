@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clis_core.batch import Batch, RawImage, Target, fit_size
-from clis_core.config.data import DataConfig, RepeatFactor
+from clis_core.config.data import ClassBalanced, DataConfig, RepeatFactor
 from clis_core.config.pictures import PicturesConfig
 from clis_core.data.augment import draw, place_boxes
 from clis_core.data.companions import CompanionLoader, MosaicPart, PatchPart, PictureSet, add_patches, assemble
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split
-from clis_core.data.sampling import ImageOrder, repeat_factors
+from clis_core.data.sampling import ImageOrder, class_balanced_factors, repeat_factors
 from clis_core.data.workers import load_batches
 
 
@@ -213,6 +213,8 @@ def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> Image
     if isinstance(data.sampler, RepeatFactor):
         repeats = repeat_factors(table, data.sampler.threshold)
         return ImageOrder(repeats, seed, data.sampler.rounding, batch, wide)
+    if isinstance(data.sampler, ClassBalanced):
+        return ImageOrder(class_balanced_factors(table), seed, "stochastic", batch, wide)
     return ImageOrder(np.ones(len(table)), seed, "ceil", batch, wide)
 
 

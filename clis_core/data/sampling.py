@@ -38,6 +38,27 @@ def repeat_factors(table: AnnotationTable, threshold: float) -> NDArray[np.float
     return by_image
 
 
+def class_balanced_factors(table: AnnotationTable) -> NDArray[np.float64]:
+    """How often an epoch shall show each image so that it draws an image for every class equally often.
+
+    A class is drawn, then one of its n(c) images (class-aware sampling, Shen et al. 2016): of N draws, image I gets
+    N / C times the sum over its classes of 1 / n(c). Classes without images are not counted in C.
+
+    Args:
+        table: the training images.
+
+    Returns:
+        float64 ``[N]``, whose sum is N; 0 for an image without boxes.
+    """
+    counts = table.image_counts()
+    image = np.repeat(np.arange(len(table)), np.diff(table.offsets))
+    pairs = np.unique(image * len(counts) + table.labels - 1)  # an image counts once for a class
+    share = 1 / np.maximum(counts, 1)
+    by_image = np.bincount(pairs // len(counts), share[pairs % len(counts)], minlength=len(table))
+    factors: NDArray[np.float64] = by_image * (len(table) / np.count_nonzero(counts))
+    return factors
+
+
 class ImageOrder:
     """The infinite stream of training images: epoch after epoch, each shuffled anew.
 
@@ -138,7 +159,7 @@ class ImageOrder:
         last = int(self._ends[-1]) if len(self._ends) else 0
         epoch = len(self._ends)
         while last <= place:
-            many = max(1, min(_BLOCK // len(self._whole), (place - last) // int(self._whole.sum()) + 1))
+            many = max(1, min(_BLOCK // len(self._whole), (place - last) // max(1, int(self._whole.sum())) + 1))
             known.append(last + np.cumsum(self._counts(epoch, many).sum(axis=1)))
             last = int(known[-1][-1])
             epoch += many

@@ -1,4 +1,4 @@
-"""Embedded regions in, class logits out: the linear class layer, or the cosine one.
+"""Embedded regions in, class logits out: the linear class layer, the cosine one, or the one with factors.
 
 R regions, D = head width, K logits.
 """
@@ -35,7 +35,27 @@ class CosineClassifier(nn.Module):
         return self.temperature * cosine + self.bias.to(cosine.dtype)
 
 
-Classifier = nn.Linear | CosineClassifier
+class ScaledClassifier(nn.Module):
+    """z = f w x + b, a factor f for each logit: learnable weight scaling (Kang et al. 2020, arXiv 1910.09217, sec. 4).
+
+    Args:
+        in_features: D.
+        out_features: K.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+        self.scale = nn.Parameter(torch.ones(out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[R, D]`` to logits ``[R, K]``."""
+        return F.linear(x, self.weight * self.scale[:, None], self.bias)
+
+
+Classifier = nn.Linear | CosineClassifier | ScaledClassifier
 
 
 def build_classifier(config: HeadConfig, class_loss: ClassLoss) -> Classifier:
@@ -45,6 +65,8 @@ def build_classifier(config: HeadConfig, class_loss: ClassLoss) -> Classifier:
             return nn.Linear(config.width, class_loss.num_logits)
         case "cosine":
             return CosineClassifier(config.width, class_loss.num_logits, config.temperature)
+        case "scaled":
+            return ScaledClassifier(config.width, class_loss.num_logits)
 
 
 def init_classifier(layer: Classifier, class_loss: ClassLoss) -> None:

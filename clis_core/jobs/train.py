@@ -82,6 +82,11 @@ def train(config: RunConfig, out: Path, *, resume: bool = False, reporter: Repor
     device = open_device(config.device)
     if config.train.amp == "fp16" and device.type != "cuda":
         raise ConfigError("train.amp = 'fp16' needs a GPU.", hint="--set train.amp=bf16, or off")
+    if config.train.reset_classifier and config.train.start is None:
+        raise ConfigError(
+            "train.reset_classifier = true, but no class layer is taken over from another run.",
+            hint="Name a run of the first stage: --set train.start=runs/baseline",
+        )
     if config.train.learn != "all" and config.train.start is None:
         raise ConfigError(
             f"train.learn = {config.train.learn!r} leaves the rest of the detector as it is, at random weights.",
@@ -161,7 +166,8 @@ def _build(
     detector = build_detector(wanted, len(table.categories), class_counts(table))
     detector.config = config.detector
     if config.train.start and not resume:
-        start_from(detector, table.categories, _start_file(config.train.start))
+        file = _start_file(config.train.start)
+        start_from(detector, table.categories, file, reset_classifier=config.train.reset_classifier)
     return training_state(config, detector, pictures, device)
 
 
@@ -253,7 +259,9 @@ def _say(
             "Better: --set detector.backbone.norm=group --set detector.backbone.frozen_stages=0"
         )
     if train.start and not resume:
-        learn = "all of it" if train.learn == "all" else "its class layer alone"
+        learn = {"all": "all of it", "classifier": "its class layer alone", "scales": "its classes' factors alone"}[
+            train.learn
+        ]
         log.info(f"Starts from the detector of {_start_file(train.start)}, and teaches {learn}.")
     log.info(
         f"Learning rate {scaled_rate(train):g} = {train.lr:g} x {train.batch}/{train.lr_batch} "

@@ -9,22 +9,25 @@ from clis_core.config.detector import DetectorConfig
 from clis_core.config.train import Learn
 from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import load_detector
-from clis_core.errors import CheckpointError
+from clis_core.errors import CheckpointError, ConfigError
 
 CLASSIFIER = "head.fc_cls."
 STATISTICS = "head.class_loss."
+SCALE = "head.fc_cls.scale"
 
 
-def start_from(detector: Detector, categories: Categories, path: Path) -> list[str]:
+def start_from(detector: Detector, categories: Categories, path: Path, *, reset_classifier: bool = False) -> list[str]:
     """Set a detector's weights to those of a checkpoint, averaged ones if it has them.
 
     The class layer keeps its first weights where the checkpoint's is of another class loss or of another kind, since
-    its columns mean other things. Statistics of the class loss begin anew: they are those of a training.
+    its columns mean other things. Factors of a class layer are 1 where the checkpoint's has none. Statistics of the
+    class loss begin anew: they are those of a training.
 
     Args:
         detector: is changed in place.
         categories: its classes; the checkpoint's must be the same, in the same order.
         path: a checkpoint of clis.
+        reset_classifier: let the class layer keep its first weights in any case.
 
     Returns:
         The names of the parameters that keep their first weights.
@@ -39,8 +42,10 @@ def start_from(detector: Detector, categories: Categories, path: Path) -> list[s
             hint="Start from a run on annotations with the same categories.",
         )
     new = shipped.detector.state_dict()
-    anew = _layer(shipped.detector.config) != _layer(detector.config)
+    anew = reset_classifier or _layer(shipped.detector.config) != _layer(detector.config)
     left = (STATISTICS, CLASSIFIER) if anew else (STATISTICS,)
+    if SCALE not in new:
+        left = (*left, SCALE)
     own = detector.state_dict()
     for name in sorted({k for k in own.keys() | new.keys() if not k.startswith(left)}):
         if name not in new or name not in own or new[name].shape != own[name].shape:
@@ -54,13 +59,24 @@ def start_from(detector: Detector, categories: Categories, path: Path) -> list[s
 
 
 def learn_only(detector: Detector, what: Learn) -> None:
-    """Let a training change all of a detector, or its class layer alone."""
-    if what == "classifier":
-        for name, parameter in detector.named_parameters():
-            parameter.requires_grad_(name.startswith(CLASSIFIER))
+    """Let a training change all of a detector, its class layer alone, or that layer's factors alone.
+
+    Raises:
+        ConfigError: the class layer has no factors.
+    """
+    if what == "all":
+        return
+    learnt = {"classifier": CLASSIFIER, "scales": SCALE}[what]
+    if not any(name.startswith(learnt) for name, _ in detector.named_parameters()):
+        raise ConfigError(
+            "train.learn = 'scales', but the class layer has no factors.",
+            hint="--set detector.head.classifier=scaled",
+        )
+    for name, parameter in detector.named_parameters():
+        parameter.requires_grad_(name.startswith(learnt))
 
 
 def _layer(config: DetectorConfig) -> tuple[object, ...]:
     """What the columns of a class layer mean."""
     columns = config.class_loss.model_dump(include={"kind", "objectness", "bounds"})
-    return columns, config.head.classifier
+    return columns, config.head.classifier == "cosine"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clis_core.data.annotations import load_annotations
-from clis_core.data.sampling import ImageOrder, repeat_factors
+from clis_core.data.sampling import ImageOrder, class_balanced_factors, repeat_factors
 
 RNG = np.random.default_rng(5)
 REPEATS = 1 + 2.5 * RNG.random(37)
@@ -47,6 +47,33 @@ def test_repeat_factors_by_plain_loops(drawn_lvis: Path, threshold: float) -> No
     assert repeat_factors(load_annotations(path, None), threshold) == pytest.approx(expected, rel=1e-12)
     if threshold == 0.5:
         assert max(expected) > 1.5
+
+
+def test_class_balanced_factors_by_plain_loops(drawn_lvis: Path, tmp_path: Path) -> None:
+    content = json.loads((drawn_lvis / "lvis_v1_train.json").read_text())
+    content["images"].append({"id": 999999, "width": 9, "height": 9, "file_name": "empty.jpg"})
+    content["categories"].append({"id": 9999, "name": "nowhere"})
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(content))
+    classes: dict[int, set[int]] = {image["id"]: set() for image in content["images"]}
+    for annotation in content["annotations"]:
+        classes[annotation["image_id"]].add(annotation["category_id"])
+    holding = Counter(c for found in classes.values() for c in found)
+    count = len(classes)
+    expected = [sum(count / len(holding) / holding[c] for c in classes[image["id"]]) for image in content["images"]]
+    factors = class_balanced_factors(load_annotations(path, None))
+    assert factors == pytest.approx(expected, rel=1e-12)
+    assert factors.sum() == pytest.approx(count)
+    assert expected[-1] == 0
+
+
+def test_an_order_of_factors_below_one_draws_each_image_so_often() -> None:
+    factors = np.array([0.1, 0.5, 0.9, 0.0, 0.3, 0.2])
+    for wide in (None, WIDE[:6]):
+        order = ImageOrder(factors, 3, "stochastic", 2, wide)
+        drawn = Counter(image for image, _ in stream(order, 4000))
+        shares = np.array([drawn[image] for image in range(6)]) / 8000
+        assert shares == pytest.approx(factors / factors.sum(), abs=0.02)
 
 
 def test_an_epoch_of_plain_shuffling_holds_every_image_once() -> None:

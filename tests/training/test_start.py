@@ -7,7 +7,7 @@ from clis_core.categories import Categories, Category
 from clis_core.config.class_loss import BagsLoss, SeesawLoss, SoftmaxLoss
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.checkpoint import pack
-from clis_core.errors import CheckpointError
+from clis_core.errors import CheckpointError, ConfigError
 from clis_core.methods.build import build_method
 from clis_core.training.start import learn_only, start_from
 from tests.losses.some import some_counts
@@ -85,3 +85,41 @@ def test_the_class_layer_alone_is_taught():
         "detector.head.fc_cls.bias",
     ]
     assert method.detector.head.fc_cls.weight.grad.any()
+
+
+def test_a_class_layer_that_fits_can_start_anew(tmp_path):
+    first, second = detector_of(SoftmaxLoss()), detector_of(SoftmaxLoss(), seed=1)
+    layer = {k: v.clone() for k, v in second.state_dict().items() if "fc_cls" in k}
+    kept = start_from(second, CLASSES, saved(first, tmp_path / "a.pt"), reset_classifier=True)
+    assert kept == ["head.fc_cls.weight", "head.fc_cls.bias"]
+    own, other = second.state_dict(), first.state_dict()
+    assert equal(own, layer) == layer.keys()
+    assert equal(own, other) >= {k for k in own if "fc_cls" not in k}
+
+
+def test_factors_begin_at_one_over_the_class_layer_of_the_first_stage(tmp_path):
+    first, second = detector_of(SoftmaxLoss()), detector_of(SoftmaxLoss(), seed=1, classifier="scaled")
+    assert start_from(second, CLASSES, saved(first, tmp_path / "a.pt")) == []
+    assert equal(first.state_dict(), second.state_dict()) == first.state_dict().keys()
+    x = torch.randn(4, 32)
+    torch.testing.assert_close(second.head.fc_cls(x), first.head.fc_cls(x))
+    with torch.no_grad():
+        second.head.fc_cls.scale[2] = 3.0
+        logits = 3 * (first.head.fc_cls.weight[2] @ x[1]) + first.head.fc_cls.bias[2]
+        torch.testing.assert_close(second.head.fc_cls(x)[1, 2], logits)
+    third = detector_of(SoftmaxLoss(), seed=2, classifier="scaled")
+    start_from(third, CLASSES, saved(second, tmp_path / "b.pt"))
+    assert third.head.fc_cls.scale[2] == 3
+    with pytest.raises(CheckpointError, match=r"fc_cls\.scale"):  # factors do not get lost
+        start_from(detector_of(SoftmaxLoss()), CLASSES, saved(second, tmp_path / "b.pt"))
+
+
+def test_factors_alone_are_taught():
+    method = build_method(small_config(), detector_of(SoftmaxLoss(), classifier="scaled"))
+    learn_only(method.detector, "scales")
+    sum(method.train()(some_batch((3, 2))).values()).backward()
+    assert [n for n, p in method.named_parameters() if p.grad is not None] == ["detector.head.fc_cls.scale"]
+    assert method.detector.head.fc_cls.scale.grad.all()
+    with pytest.raises(ConfigError, match="no factors") as caught:
+        learn_only(detector_of(SoftmaxLoss()), "scales")
+    assert caught.value.hint
