@@ -51,7 +51,8 @@ def complaint(*settings: str, preset: str = "baseline-r50-1x", **flags: tuple[st
         ("train.amp=bf61", 'train.amp = "bf61" (--set): must be one of off, bf16, fp16; did you mean bf16?'),
         (
             "data.sampler.kind=unifrom",
-            'data.sampler.kind = "unifrom" (--set): must be one of uniform, repeat-factor, class-balanced; did you mean uniform?',
+            'data.sampler.kind = "unifrom" (--set): must be one of uniform, repeat-factor, class-balanced; '
+            "did you mean uniform?",
         ),
         (
             "train.accumulate=3",
