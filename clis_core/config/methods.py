@@ -6,12 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clis_core.config.image_methods import DeticConfig
+from clis_core.config.image_methods import DeticConfig, DlwlConfig, SelfTrainingConfig, UnbiasedTeacherConfig
 from clis_core.config.method import ClisConfig, SupervisedConfig
 from clis_core.config.pictures import WHOLE_PICTURE, PicturesConfig
 from clis_core.errors import ConfigError
 
-MethodConfig = Annotated[SupervisedConfig | ClisConfig | DeticConfig, Field(discriminator="kind")]
+MethodConfig = Annotated[
+    SupervisedConfig | ClisConfig | DeticConfig | SelfTrainingConfig | DlwlConfig | UnbiasedTeacherConfig,
+    Field(discriminator="kind"),
+]
 
 
 def learns_from_pictures(method: MethodConfig) -> bool:
@@ -21,7 +24,7 @@ def learns_from_pictures(method: MethodConfig) -> bool:
 
 def takes_whole_pictures(method: MethodConfig) -> bool:
     """Whether it looks for the class in a picture itself, so that regions have no say."""
-    return isinstance(method, DeticConfig)
+    return isinstance(method, DeticConfig | DlwlConfig | UnbiasedTeacherConfig)
 
 
 def pictures_for(method: MethodConfig, pictures: PicturesConfig) -> PicturesConfig:

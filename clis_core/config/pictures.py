@@ -66,6 +66,8 @@ class PicturesConfig(Frozen):
     """Instances of them that are pasted into the detection image (CLIS, sec. IV-A2, table VI)."""
     order: Literal["uniform", "class-balanced"] = "uniform"
     """Every picture equally often, or every class."""
+    min_score: float = Field(default=0.0, ge=0, le=1)
+    """Leave out pictures whose region has a lower score of their class."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Part of each class's pictures that is used (CLIS, table VIII)."""
     mosaic: int = Field(default=448, ge=32)

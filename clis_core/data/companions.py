@@ -20,11 +20,11 @@ from clis_core.categories import Categories
 from clis_core.config.pictures import PicturesConfig
 from clis_core.data.mosaic import compose, covered, draw_picture
 from clis_core.data.paste import cut_patch, draw_patch, pick
-from clis_core.data.regions import Regions, open_regions
+from clis_core.data.regions import RegionFiles, Regions, open_regions
 from clis_core.data.shards.pixels import decode_picture
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.sampling import PictureSampler
-from clis_core.errors import DataError
+from clis_core.errors import ConfigError, DataError
 
 CELLS = 4
 _FRACTION = 8  # a stream of random numbers
@@ -57,6 +57,7 @@ def open_pictures(config: PicturesConfig, categories: Categories, shards: Shards
         shards: the pictures.
 
     Raises:
+        ConfigError: a score is asked of regions that have none.
         DataError: the same id means another class in the two, no picture is of a class of the data set, or there are
             no regions.
     """
@@ -77,6 +78,13 @@ def open_pictures(config: PicturesConfig, categories: Categories, shards: Shards
         label_of[own] = label
     labels = label_of[shards.labels]
     numbers = np.flatnonzero(labels)
+    if config.min_score:
+        numbers = numbers[_scores(regions)[numbers] >= config.min_score]
+        if not len(numbers):
+            raise DataError(
+                f"None of the regions of {shards.folder} has a score of {config.min_score:g} or more.",
+                hint="--set pictures.min_score=0.1; scores are in the folder's *.regions.npy",
+            )
     if config.fraction < 1:
         numbers = _part(numbers, labels[numbers], config.fraction)
     if not len(numbers):
@@ -86,6 +94,18 @@ def open_pictures(config: PicturesConfig, categories: Categories, shards: Shards
         )
     images = np.array([category.images or 0 for category in categories], np.int64)
     return PictureSet(shards, regions, numbers, labels[numbers], images)
+
+
+def _scores(regions: Regions) -> NDArray[np.float32]:
+    """The score of each picture's own class in its region, 0 for a fallback: float32 ``[N]``, of all pictures."""
+    if not isinstance(regions, RegionFiles):
+        raise ConfigError(
+            "pictures.min_score needs regions of a detector; others have no score.",
+            hint="clis gen-regions --detector RUN SHARDS, or --set pictures.min_score=0",
+        )
+    entries = regions.entries()
+    scores: NDArray[np.float32] = np.where(entries["fallback"], np.float32(0), entries["score"])
+    return scores
 
 
 def _part(numbers: NDArray[np.int64], labels: NDArray[np.int32], fraction: float) -> NDArray[np.int64]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from clis_core.config.image_methods import DeticConfig
+from clis_core.config.image_methods import DeticConfig, DlwlConfig, SelfTrainingConfig, UnbiasedTeacherConfig
 from clis_core.config.method import ClisConfig, SupervisedConfig
 from clis_core.config.methods import MethodConfig
 from clis_core.detectors.build import Detector
 from clis_core.methods.clis import Clis
 from clis_core.methods.detic import Detic
+from clis_core.methods.dlwl import Dlwl
+from clis_core.methods.self_training import SelfTraining
 from clis_core.methods.supervised import Supervised
+from clis_core.methods.unbiased_teacher import UnbiasedTeacher
 
-Method = Supervised | Clis | Detic
+Method = Supervised | Clis | Detic | SelfTraining | Dlwl | UnbiasedTeacher
 
 
 def build_method(config: MethodConfig, detector: Detector, pictures: int = 0) -> Method:
@@ -31,3 +34,9 @@ def build_method(config: MethodConfig, detector: Detector, pictures: int = 0) ->
             return Clis(detector, config, pictures)
         case DeticConfig():
             return Detic(detector, config)
+        case SelfTrainingConfig():
+            return SelfTraining(detector, config)
+        case DlwlConfig():
+            return Dlwl(detector, config)
+        case UnbiasedTeacherConfig():
+            return UnbiasedTeacher(detector, config)

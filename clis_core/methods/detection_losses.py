@@ -80,8 +80,18 @@ def region_losses(
     proposals: list[Tensor],
     targets: list[Target],
     config: RoiTraining,
+    *,
+    count: bool = True,
 ) -> Losses:
     """L_incls, L_loc and, where the head has an objectness output, L_obj.
+
+    Args:
+        detector: what is taught.
+        features: pyramid levels.
+        proposals: of each image.
+        targets: of each image.
+        config: how it is taught.
+        count: whether the regions enter the class loss's statistics.
 
     Returns:
         ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions) and
@@ -96,7 +106,7 @@ def region_losses(
     offsets = head.offsets(embedded.loc[objects], label[objects]).float()
     box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / max(1, len(label))
     losses = {
-        "class": head.class_loss(head.fc_cls(embedded.cls), label),
+        "class": head.class_loss(head.fc_cls(embedded.cls), label, count=count),
         "box": config.box_weight * box,
     }
     if head.fc_obj is not None:
@@ -114,6 +124,8 @@ def detection_losses(
     targets: list[Target],
     rpn: RpnTraining,
     roi: RoiTraining,
+    *,
+    count: bool = True,
 ) -> Losses:
     """L_d of CLIS, eq. 2: all losses that boxes alone give.
 
@@ -124,11 +136,12 @@ def detection_losses(
         targets: N targets.
         rpn: how the proposal network is taught.
         roi: how the second stage is taught.
+        count: whether the regions enter the class loss's statistics.
     """
     output = detector.rpn(images.pixels, features)
     nms_iou = detector.config.rpn.nms_iou
     proposals = detector.rpn.propose(output, images.sizes, rpn.before_nms, rpn.proposals, nms_iou)
     return {
         **rpn_losses(output, targets, rpn),
-        **region_losses(detector, features, proposals, targets, roi),
+        **region_losses(detector, features, proposals, targets, roi, count=count),
     }

@@ -11,7 +11,7 @@ def config_of(preset, **layers):
     return resolve([preset_layer(preset), Layer("--set", layers)])
 
 
-@pytest.mark.parametrize("preset", ["detic-small"])
+@pytest.mark.parametrize("preset", ["detic-small", "dlwl-small", "unbiased-teacher-small"])
 def test_whole_pictures_need_no_regions(preset):
     config = config_of(preset)
     assert learns_from_pictures(config.method)
@@ -37,8 +37,9 @@ def test_what_a_method_has_no_use_for_is_refused(layers, words):
     assert caught.value.hint
 
 
-def test_clis_takes_the_settings_as_they_are():
-    config = config_of("clis-small")
+@pytest.mark.parametrize("preset", ["clis-small", "self-training-small"])
+def test_regions_are_taken_as_they_are(preset):
+    config = config_of(preset, pictures={"regions": "centre"})
     assert pictures_for(config.method, config.pictures) is config.pictures
 
 

@@ -22,7 +22,7 @@ from clis_core.data.loader import TrainingLoader
 from clis_core.data.paste import cut_patch, draw_patch
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.sampling import PictureSampler
-from clis_core.errors import DataError
+from clis_core.errors import ConfigError, DataError
 from tests.data.painted import CATEGORIES, PAINTS, find, painted_shards, write_regions
 
 IMAGE = (120, 160)
@@ -352,3 +352,25 @@ def test_regions_given_by_hand_are_used(shards: Shards, tmp_path: Path) -> None:
     (mosaic,) = assemble(list(loader.load(0, IMAGE))).mosaics
     sides = (mosaic.regions[:, 2:] - mosaic.regions[:, :2]).tolist()
     assert all(max(w / 0.25, h / 0.5) == pytest.approx(64) for w, h in sides)
+
+
+def test_pictures_without_a_sure_region_are_left_out(shards: Shards, tmp_path: Path) -> None:
+    boxes_of_all = [[0.1, 0.1, 0.9, 0.9]] * len(shards)
+    folder = write_regions(shards, boxes_of_all, tmp_path / "regions")
+    scores, fallback, first = np.linspace(0, 1, len(shards)), np.zeros(len(shards), bool), 0
+    fallback[-1] = True  # it has no region, whatever its score
+    for file in sorted(folder.glob("*.npy")):
+        part = np.load(file)
+        part["score"], part["fallback"] = (x[first : first + len(part)] for x in (scores, fallback))
+        first += len(part)
+        np.save(file, part)
+    every = pictures(shards, regions=str(folder))
+    sure = pictures(shards, regions=str(folder), min_score=0.6)
+    assert sure.numbers.tolist() == [n for n in every.numbers.tolist() if scores[n] >= 0.6 and not fallback[n]]
+    assert 0 < len(sure.numbers) < len(every.numbers)
+    assert sure.labels.tolist() == every.labels[np.isin(every.numbers, sure.numbers)].tolist()
+    unsure = write_regions(shards, boxes_of_all, tmp_path / "unsure")
+    for which, error, words in (("full-image", ConfigError, "no score"), (str(unsure), DataError, "None of the")):
+        with pytest.raises(error, match=words) as caught:
+            pictures(shards, regions=which, min_score=0.1)
+        assert caught.value.hint

@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from clis_core.config.load import preset_layer, resolve
-from clis_core.config.methods import takes_whole_pictures
+from clis_core.config.methods import learns_from_pictures, takes_whole_pictures
 from clis_core.config.presets import PRESETS
 from clis_core.config.workspace import read_workspace
 from clis_core.data.regions import REGIONS
@@ -105,4 +105,4 @@ def test_every_preset_has_counterparts(tmp_path: Path, preset: str) -> None:
         return
     assert len(named) == 1
     assert named[0] in PRESETS
-    assert named[0].startswith("clis-") != preset.startswith("clis-")
+    assert named[0].startswith("clis-") != learns_from_pictures(resolve([preset_layer(preset)]).method)

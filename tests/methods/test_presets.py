@@ -14,7 +14,9 @@ from tests.methods.small import some_batch, with_pictures
 SMALLER = {"rpn": {"samples": 64, "before_nms": 50, "proposals": 20}, "roi": {"samples": 16}}
 
 BOXES = {"rpn_objectness", "rpn_box", "class", "box"}
-OF_PICTURES = {"clis": {"image_class", "contrast"}, "detic": {"image_class"}}
+OF_PICTURES = {"clis": {"image_class", "contrast"}, "detic": {"image_class"}, "dlwl": {"image_class"}}
+OF_PICTURES["unbiased-teacher"] = {"pseudo_rpn_objectness", "pseudo_class"}
+OF_PICTURES["self-training"] = {f"pseudo_{name}" for name in BOXES}
 """What a method teaches from pictures."""
 
 
