@@ -36,7 +36,7 @@ class CosineClassifier(nn.Module):
 
 
 class ScaledClassifier(nn.Module):
-    """z = f w x + b, a factor f for each logit: learnable weight scaling (Kang et al. 2020, arXiv 1910.09217, sec. 4).
+    """z = f w x + b, a factor f for each logit: learnable weight scaling (Kang et al. 2020, arXiv 1910.09217).
 
     Args:
         in_features: D.

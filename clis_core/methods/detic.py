@@ -104,7 +104,7 @@ class Detic(nn.Module):
 def wsddn_loss(scores: Tensor, detection: Tensor, counts: list[int], labels: Tensor) -> Tensor:
     """Binary cross entropy of each picture's class scores, summed over the classes, mean over the pictures.
 
-    S_c = sum over the proposals r of softmax_r(detection_rc) scores_rc (Bilen and Vedaldi 2016, eq. 2 and 3).
+    S_c = sum over the proposals r of softmax_r(detection_rc) scores_rc (Bilen and Vedaldi 2016).
 
     Args:
         scores: ``[R, C]``, 0..1, of the proposals of P pictures, one picture after the other.

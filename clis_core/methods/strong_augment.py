@@ -1,6 +1,6 @@
 """An image in, the same image strongly augmented out: colours, blur and erased places; boxes stay where they are.
 
-The recipe of Unbiased Teacher (Liu et al., ICLR 2021, arXiv 2102.09480, appendix).
+The recipe of Unbiased Teacher (Liu et al., ICLR 2021, arXiv 2102.09480).
 """
 
 from __future__ import annotations

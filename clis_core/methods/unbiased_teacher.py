@@ -17,11 +17,11 @@ from clis_core.methods.strong_augment import strong_augment
 from clis_core.methods.whole_pictures import whole_pictures
 
 TAUGHT = ("rpn_objectness", "class", "objectness")
-"""Losses of pictures; pseudo boxes are not exact enough to teach boxes (sec. 3.3)."""
+"""Losses of pictures; pseudo boxes are not exact enough to teach boxes."""
 
 
 class UnbiasedTeacher(nn.Module):
-    """L = L_sup + lambda_u L_unsup (Liu et al., ICLR 2021, arXiv 2102.09480, eq. 1 to 4).
+    """L = L_sup + lambda_u L_unsup (Liu et al., ICLR 2021, arXiv 2102.09480).
 
     The teacher looks at pictures as they are; the detector learns its confident findings from the same pictures
     strongly augmented. Until ``burn_in`` there are boxes alone; then the teacher is the detector's copy and follows it.
