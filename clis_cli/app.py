@@ -18,6 +18,7 @@ from clis_cli.commands import (
     config,
     crawl_google,
     data,
+    demo,
     doctor,
     download,
     eval,
@@ -46,6 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("init")(init.init)
+app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("download")(download.download)
 app.command("build-imagenet-subset")(build.build_imagenet_subset)

@@ -76,6 +76,24 @@ SKETCH = Style(
 )
 
 
+CATALOGUE = Style(
+    saturation=(0.15, 0.5),
+    turn=25.0,
+    shear=0.1,
+    squeeze=0.8,
+    wash=0.0,
+    ink=0.0,
+    shade=0.6,
+    paper=1.0,
+    clutter=0.0,
+    lines=0.0,
+    noise=1.5,
+    blur=0.4,
+    frame=0.0,
+)
+"""One thing in soft light before white paper, in muted colours, as large as the picture: what ImageNet is to LVIS."""
+
+
 def style_between(near: Style, far: Style, gap: float) -> Style:
     """The style that is ``gap`` of the way from one to the other, number by number."""
     values: dict[str, Any] = {}
