@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT = Path("clis-demo")
 THREADS = 4
 """More do not make networks this small faster."""
+HEAD = ("", "iterations", "minutes", "AP", "APr", "APc", "APf")
+AFTERWARDS = ("clis eval clis --per-class --mistakes", "clis inspect", "clis train --alpha 0.5 -o mine")
 LOOK = 0.1
 """Seconds between two looks at whether someone wants to stop."""
 PASS_ON = 5
@@ -72,23 +74,31 @@ def demo(
 
 
 def _run_all(show: Demo, todo: Sequence[Step], as_json: bool) -> None:
-    from clis_core.jobs.demo import typed
+    from clis_core.jobs.demo import CLASSES, typed
 
     size = show.asked.size
     fresh = [step for step in todo if step.name not in show.done]
     if not fresh:
         return
     environment = _environment()
-    console.note(f"Drawing {size.scenes + size.val} scenes and labelled pictures into {show.folder / 'data'} ...")
-    if not show.draw():
-        console.note("They are there already.")
-    console.note(f"\n$ cd {shlex.quote(str(show.folder))}")
-    if environment:
-        console.note("".join(f"$ export {name}={value}\n" for name, value in environment.items()).rstrip())
+    if not show.drawn:
+        scenes, pictures = size.scenes + size.val, size.pictures * CLASSES
+        console.note(f"Drawing {scenes} scenes and {pictures} labelled pictures into {show.folder / 'data'} ...")
+        show.draw()
+    console.note("")
+    _prompt(f"cd {shlex.quote(str(show.folder))}")
+    for name, value in environment.items():
+        _prompt(f"export {name}={value}")
     for step in fresh:
         words = show.words(step)
-        console.note(f"\n[{todo.index(step) + 1}/{len(todo)}] {step.about}\n$ {typed(words)}")
+        console.note(f"\n[{todo.index(step) + 1}/{len(todo)}] {step.about}")
+        _prompt(typed(words))
         _run(step, words, show, environment, as_json)
+
+
+def _prompt(command: str) -> None:
+    """A line that a person could have typed; bold on a terminal, to be found among what it printed."""
+    typer.secho(f"$ {command}", err=True, bold=None if os.environ.get("NO_COLOR") else True)
 
 
 def _environment() -> dict[str, str]:
@@ -140,15 +150,21 @@ def _wait(child: subprocess.Popen[bytes], stop: StopRequest) -> int:
 
 
 def _tell(show: Demo, as_json: bool) -> None:
-    from clis_core.jobs.demo import METRICS
-
     if as_json:
         console.print_json(show.record())
         return
-    rows = []
-    for run in show.results():
-        rows.append([run["run"], str(run["iterations"]), f"{run['minutes']:.1f}", *(_point(run[m]) for m in METRICS)])
-    console.print_table("Drawn scenes, val", ["", "iterations", "minutes", *METRICS], rows)
+    rows = [
+        [run["run"], str(run["iterations"]), f"{run['minutes']:.1f}", *(_point(run[name]) for name in HEAD[3:])]
+        for run in show.results()
+    ]
+    console.print_table("AP on the drawn val scenes; r, c, f: rare, common, frequent classes", HEAD, rows)
+    typer.echo(f"Report: {show.record()['report']}")
+    if show.asked.quick:
+        console.note("So few steps teach nothing: these numbers mean nothing. The whole demo: clis demo")
+        return
+    console.note(f"More, in {show.folder}:")
+    for command in AFTERWARDS:
+        console.note(f"  {command}")
 
 
 def _point(value: Any) -> str:

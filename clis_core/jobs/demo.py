@@ -112,14 +112,14 @@ def steps(asked: Asked) -> list[Step]:
             "build-images", "--label-from", "tar")),
         Step("base", "A detector that learns from boxes alone", (
             "train", "--preset", plain, "-o", "base", *few, *seed), "base"),
-        Step("longer", "The same for as many minutes as CLIS will take", (
+        Step("longer", "The same again, for as many minutes as CLIS will take", (
             "train", "--preset", plain, "-o", "base-longer", "--iterations", str(size.longer), *seed), "base-longer"),
         Step("regions", "Where in each labelled picture its class is", (
             "gen-regions", "--detector", "base", "--short-side", "64")),
         Step("clis", "CLIS: a detector that learns from boxes and from labelled pictures", (
             "train", "--preset", ours, "--alpha", "0.1", "--beta", "0.05", "-o", "clis", *few, *seed), "clis"),
-        Step("eval-base", "How good is the one ...", ("eval", "base")),
-        Step("eval-clis", "... and the other", ("eval", "clis")),
+        Step("eval-base", "How good the detector of boxes alone is; APr: for rare classes", ("eval", "base")),
+        Step("eval-clis", "How good CLIS is", ("eval", "clis")),
         Step("report", "All on one page", ("report", "base", "base-longer", "clis", "-o", f"{REPORT}")),
         Step("export", "A file for other programs, checked against the run", (
             "export", "clis", "-o", f"clis{suffix}", "--check", str(size.check))),
@@ -168,10 +168,13 @@ class Demo:
             self._save()
             yield
 
-    def draw(self) -> bool:
-        """Draw the data set, where it is not there yet; whether it was drawn."""
-        if (self.folder / DATA).exists():
-            return False
+    @property
+    def drawn(self) -> bool:
+        """Whether the data set is there."""
+        return (self.folder / DATA).exists()
+
+    def draw(self) -> None:
+        """Draw the data set."""
         for left in self.folder.glob(f".{DATA}.*{TEMPORARY}"):  # of a demo that was killed while it drew
             shutil.rmtree(left, ignore_errors=True)
         size = self.asked.size
@@ -184,7 +187,6 @@ class Demo:
             classes=CLASSES,
             far=CATALOGUE,
         )
-        return True
 
     def words(self, step: Step) -> tuple[str, ...]:
         """The command of a step as it has to be given now: one that was stopped may have to go on."""

@@ -66,7 +66,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch, *commands: str) -> None:
     """Put commands in the place of the demo's, which train for minutes."""
     some = [Step(f"step-{n}", f"about {n}", tuple(shlex.split(words))) for n, words in enumerate(commands)]
     monkeypatch.setattr("clis_core.jobs.demo.steps", lambda asked: some)
-    monkeypatch.setattr(Demo, "draw", lambda self: True)
+    monkeypatch.setattr(Demo, "draw", lambda self: None)
     monkeypatch.setattr("clis_cli.commands.demo._tell", lambda show, as_json: None)
 
 
@@ -160,8 +160,13 @@ def test_everything_is_there_and_can_be_used(
     assert len(list((folder / "predictions").rglob("*.jpg"))) == 9
     again = clis("demo", str(folder), "--quick")  # nothing is left to do: the table alone
     assert again.code == 0
-    assert again.err == ""
-    assert all(f"{run['run']} " in again.out for run in record["runs"])
+    assert "$ " not in again.err
+    for run in record["runs"]:
+        (row,) = [line.split() for line in again.out.splitlines() if line.split()[:1] == [run["run"]]]
+        cells = [str(run["iterations"]), f"{run['minutes']:.1f}", *(f"{run[name]:.1f}" for name in METRICS)]
+        assert row[1:] == cells
+    assert f"Report: {record['report']}" in again.out
+    assert "mean nothing" in again.err
     assert clis("demo", str(folder)).code == 3  # a full one in the folder of a quick one
     monkeypatch.chdir(folder)
     for words in ("shards info", "eval clis --dry-run", "train --dry-run -o mine", "report base clis --dry-run"):
