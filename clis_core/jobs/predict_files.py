@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -34,6 +35,8 @@ FORMAT, VERSION = "clis-predictions", 1
 COLUMNS = ("source", "category_id", "name", "group", "score", "x1", "y1", "x2", "y2")
 QUALITY = 92
 """Of JPEGs."""
+_ROOMY = 320
+"""Pixels: the labels of a picture with a smaller mean side would cover it, so that it is drawn larger."""
 _LONGEST = 160
 """Bytes of a name's part; file systems take 255 in all."""
 
@@ -126,6 +129,8 @@ def write_coco(categories: Categories, done: Sequence[Done], folder: Path) -> No
 def write_picture(pixels: Tensor, found: NamedDetections, path: Path, max_labels: int | None) -> None:
     """Draw what was found: a box, the name, the group and the score of each; a PNG or a JPEG file by the name.
 
+    A small picture is drawn two, three, ... times as large.
+
     Args:
         pixels: uint8 ``[3, h, w]``.
         found: in it.
@@ -136,9 +141,11 @@ def write_picture(pixels: Tensor, found: NamedDetections, path: Path, max_labels
         f"{c.name}{f' ({c.group})' if c.group else ''} {score:.2f}"
         for c, score in zip(found.classes, found.scores.tolist(), strict=True)
     ]
+    picture = Image.fromarray(pixels.cpu().permute(1, 2, 0).numpy())
+    times = math.ceil(_ROOMY / math.sqrt(picture.width * picture.height))
     drawn = draw_boxes(
-        pixels.cpu().permute(1, 2, 0).numpy(),
-        found.boxes.numpy(),
+        picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC),
+        found.boxes.numpy() * times,
         captions,
         [colour_of(c.name) for c in found.classes],
         max_labels=max_labels,

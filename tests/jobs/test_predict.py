@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clis_core.categories import Categories, Category
@@ -14,9 +15,9 @@ from clis_core.data.named_pictures import Failure, NamedPicture, find_pictures
 from clis_core.detectors.load import Loaded
 from clis_core.errors import ConfigError, DataError, Interrupted
 from clis_core.jobs import predict as job
-from clis_core.jobs.inference import NamedDetector
+from clis_core.jobs.inference import NamedDetections, NamedDetector
 from clis_core.jobs.predict import PredictOptions, predict
-from clis_core.jobs.predict_files import drawn_names
+from clis_core.jobs.predict_files import drawn_names, write_picture
 from tests.detectors.export.conftest import sharp_detector
 from tests.detectors.test_faster_rcnn import picture
 from tests.jobs.test_export import Heard
@@ -103,13 +104,34 @@ def test_numbers_as_names_are_image_ids(detector, photos, tmp_path):
 
 def test_boxes_and_captions_are_drawn(detector, photos, tmp_path):
     go(detector, [photos / "c.png"], tmp_path / "out")
-    with Image.open(tmp_path / "out" / "pictures" / "c.png") as drawn, Image.open(photos / "c.png") as before:
+    with Image.open(tmp_path / "out" / "pictures" / "c.png") as drawn, Image.open(photos / "c.png") as small:
+        before = enlarged(small)
         assert drawn.size == before.size
-        changed = (np.asarray(drawn) != np.asarray(before.convert("RGB"))).any(axis=2).mean()
+        changed = (np.asarray(drawn) != np.asarray(before)).any(axis=2).mean()
     assert 0.1 < changed < 0.99
     go(detector, [photos / "c.png"], tmp_path / "none", replace(ALL, threshold=1.0, formats=("pictures",)))
     with Image.open(tmp_path / "none" / "pictures" / "c.png") as drawn, Image.open(photos / "c.png") as before:
-        assert (np.asarray(drawn) == np.asarray(before.convert("RGB"))).all()
+        assert (np.asarray(drawn) == np.asarray(enlarged(before))).all()
+
+
+def enlarged(image):
+    """A whole number of times, to a mean side of 320 pixels or more."""
+    times = next(n for n in range(1, 320) if n * n * image.width * image.height >= 320 * 320)
+    return image.convert("RGB").resize((times * image.width, times * image.height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("side", "drawn"), [(1, 320), (64, 320), (128, 384), (319, 638), (320, 320), (500, 500)])
+def test_a_small_smallis_drawn_with_room_for_its_labels(tmp_path, side, drawn):
+    found = NamedDetections(
+        torch.tensor([[0.0, 0.0, side / 2, side / 2]]), torch.tensor([1]), torch.tensor([0.9]), CATEGORIES, (side, side)
+    )
+    write_picture(torch.full((3, side, side), 120, dtype=torch.uint8), found, tmp_path / "a.png", 0)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (drawn, drawn)
+        changed = (np.asarray(image) != 120).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert rows[-1] == columns[-1]
+    assert abs(rows[-1] - drawn / 2) <= 3  # the box has grown with the picture
 
 
 def test_bad_pictures_are_named_and_the_others_go_on(detector, photos, tmp_path):
