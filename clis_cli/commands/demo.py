@@ -112,7 +112,7 @@ def _run(step: Step, words: Sequence[str], show: Demo, environment: dict[str, st
     from clis_core.errors import ClisError, Interrupted
     from clis_core.training.interrupt import StopRequest
 
-    again = "The same command again goes on from there."
+    again = f"Go on with: {show.command}"
     with StopRequest() as stop:
         child = subprocess.Popen(
             [sys.executable, "-m", "clis_cli", *words],
@@ -131,7 +131,8 @@ def _run(step: Step, words: Sequence[str], show: Demo, environment: dict[str, st
     if stop.name:
         raise Interrupted(f"Stopped by {stop.name}.", hint=again)
     if code:
-        failed = ClisError(f"clis {words[0]} ended with exit code {code}; why stands above.", hint=again)
+        how = f"ended with exit code {code}; why stands above" if code > 0 else f"was killed (signal {-code})"
+        failed = ClisError(f"clis {words[0]} {how}.", hint=again)
         failed.exit_code = code if code > 0 else 1
         raise failed
 
@@ -157,7 +158,7 @@ def _tell(show: Demo, as_json: bool) -> None:
         [run["run"], str(run["iterations"]), f"{run['minutes']:.1f}", *(_point(run[name]) for name in HEAD[3:])]
         for run in show.results()
     ]
-    console.print_table("AP on the drawn val scenes; r, c, f: rare, common, frequent classes", HEAD, rows)
+    console.print_table("AP on val; r, c, f: rare, common, frequent classes", HEAD, rows)
     typer.echo(f"Report: {show.record()['report']}")
     if show.asked.quick:
         console.note("So few steps teach nothing: these numbers mean nothing. The whole demo: clis demo")

@@ -55,7 +55,7 @@ class Size:
     check: int
 
 
-FULL = Size(scenes=300, val=150, pictures=60, iterations=600, longer=900, check=20)
+FULL = Size(scenes=300, val=150, pictures=60, iterations=600, longer=1000, check=20)
 QUICK = Size(scenes=200, val=52, pictures=8, iterations=10, longer=15, check=4)
 CLASSES = 16
 
@@ -149,6 +149,11 @@ class Demo:
         self.folder = folder
         self.asked = asked
         self.done: list[str] = _check(folder, asked)
+
+    @property
+    def command(self) -> str:
+        """What to type to go on with it."""
+        return f"clis demo {shlex.quote(str(self.folder))} {_options(self.asked)}"
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:

@@ -78,6 +78,7 @@ def test_a_command_that_fails_ends_the_demo_with_its_code_and_the_next_call_begi
     assert shown.code == 5  # of clis eval
     assert "[2/3] about 1\n$ clis eval nothing" in shown.err
     assert "clis eval ended with exit code 5" in shown.err
+    assert "Go on with: clis demo d --seed 0\n" in shown.err
     assert "[3/3]" not in shown.err
     assert json.loads((tmp_path / "d" / "demo.json").read_text())["done"] == ["step-0"]
     cheap(monkeypatch, "eval nothing", "presets baseline-tiny", "presets")
@@ -155,7 +156,7 @@ def test_everything_is_there_and_can_be_used(
         assert run["minutes"] > 0
     assert "<html" in Path(record["report"]).read_text()
     onnx.checker.check_model(onnx.load(folder / "clis.onnx"))
-    found = json.loads((folder / "predictions" / "predictions.json").read_text())
+    found = json.loads((folder / "predictions" / "detections.json").read_text())
     assert len(found["images"]) == 9
     assert len(list((folder / "predictions").rglob("*.jpg"))) == 9
     again = clis("demo", str(folder), "--quick")  # nothing is left to do: the table alone
