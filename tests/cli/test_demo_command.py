@@ -124,7 +124,7 @@ def stopped_in(folder: Path, until: str, number: signal.Signals) -> tuple[int, s
             time.sleep(1)  # somewhere in the command's start, or in its work
             os.killpg(process.pid, number)
             break
-    rest, _ = process.communicate(timeout=600)
+    rest, _ = process.communicate(timeout=3600)
     return process.returncode, "".join(said) + rest
 
 
@@ -137,7 +137,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[st
         capture_output=True,
         text=True,
         check=False,
-        timeout=1200,
+        timeout=3600,
     )
     assert process.returncode == 0, process.stderr
     return folder, json.loads(process.stdout)
@@ -196,7 +196,7 @@ def test_a_demo_that_was_stopped_and_killed_ends_as_the_undisturbed_one(
         if number != signal.SIGKILL:
             assert "Traceback" not in said, said
     process = start(folder, "--json")
-    said, _ = process.communicate(timeout=600)
+    said, _ = process.communicate(timeout=3600)
     assert process.returncode == 0, said
     record = json.loads(said[said.index("{\n") :])
     for run, other in zip(record["runs"], wanted["runs"], strict=True):
