@@ -55,7 +55,7 @@ class Size:
     check: int
 
 
-FULL = Size(scenes=300, val=150, pictures=60, iterations=600, longer=1000, check=20)
+FULL = Size(scenes=300, val=150, pictures=150, iterations=600, longer=1000, check=20)
 QUICK = Size(scenes=200, val=52, pictures=8, iterations=10, longer=15, check=4)
 CLASSES = 16
 

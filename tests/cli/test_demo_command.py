@@ -18,6 +18,7 @@ import pytest
 from clis_core.config.load import command_layer, preset_layer, resolve
 from clis_core.jobs.demo import METRICS, Asked, Demo, Step, steps, typed
 from tests.cli.test_help import COMMANDS
+from tests.processes import ENVIRONMENT, ROOT
 
 
 @pytest.mark.parametrize("asked", [Asked(), Asked(seed=5), Asked(quick=True)], ids=["full", "seed", "quick"])
@@ -102,12 +103,13 @@ def test_many_cores_are_told_of_before_the_first_command(clis: Any, monkeypatch:
     assert "export" not in clis("demo", "c").err
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *words: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "clis_cli", "demo", str(folder), "--quick", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
@@ -131,16 +133,10 @@ def stopped_in(folder: Path, until: str, number: signal.Signals) -> tuple[int, s
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("demo") / "undisturbed"
-    process = subprocess.run(
-        [sys.executable, "-m", "clis_cli", "demo", str(folder), "--quick", "--json"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=3600,
-    )
-    assert process.returncode == 0, process.stderr
-    return folder, json.loads(process.stdout)
+    process = start(folder, "--json", stderr=subprocess.PIPE)
+    out, said = process.communicate(timeout=3600)
+    assert process.returncode == 0, said
+    return folder, json.loads(out)
 
 
 @pytest.mark.slow
