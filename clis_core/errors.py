@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+import tokenize
+
+JSON_DAMAGE = (ValueError, RecursionError)
+"""What `json.loads` raises for bytes that are no json, or nested too deep."""
+NPY_DAMAGE = (
+    ValueError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    RecursionError,
+)
+"""What numpy raises for a damaged array file: its header is the source of a Python value."""
+
 
 class ClisError(Exception):
     """An error that the user can act on.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,8 +33,30 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # a write that fails names no file
+            error.filename = str(path)
+            error.filename2 = None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_stored(archive: zipfile.ZipFile, size: int) -> None:
+    """Check that a zip archive is of plain members, as torch and numpy write them: no bomb, which unpacks to gigabytes.
+
+    Args:
+        archive: open.
+        size: of its file, bytes.
+
+    Raises:
+        ValueError: a member is compressed, or they hold more than the file does.
+    """
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its members are compressed")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("it unpacks to more than it is")
 
 
 def write_text(path: Path, text: str) -> None:

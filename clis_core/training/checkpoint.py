@@ -6,7 +6,6 @@ state, the optimiser and the loss scaler.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,15 @@ import torch
 
 from clis_core.categories import Categories
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import DamagedCheckpointError, load_state, pack, read_checkpoint
+from clis_core.detectors.checkpoint import (
+    HASH,
+    DamagedCheckpointError,
+    categories_of,
+    content_hash,
+    load_state,
+    pack,
+    read_checkpoint,
+)
 from clis_core.errors import CheckpointError
 from clis_core.files import replacing
 from clis_core.methods.build import Method
@@ -50,7 +57,7 @@ class TrainState:
 
 
 def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Path:
-    """Write a checkpoint of ``state``; afterwards drop all but the newest ``keep``."""
+    """Write a checkpoint of ``state``; afterwards drop all but the newest ``keep``, and put damaged ones aside."""
     detector = state.method.detector
     content = pack(detector, detector.state_dict(), categories, state.step)
     content |= {
@@ -63,7 +70,10 @@ def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Pat
     }
     path = run / "checkpoints" / f"step-{state.step:08d}.pt"
     _write(path, content)
-    for old in checkpoints_of(run)[:-keep]:
+    files = checkpoints_of(run)
+    for damaged in files[files.index(path) + 1 :]:  # else the training would have gone on from it
+        damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
+    for old in files[: files.index(path) + 1][:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -79,7 +89,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     try:
         # Through a file object, since torch writes the name of a path into the file: equal content, equal bytes.
         with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(content, file)
+            torch.save({**content, HASH: content_hash(content)}, file)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: the checkpoint could not be written: {error}",
@@ -106,10 +116,11 @@ def restore(run: Path, state: TrainState, categories: Categories, reporter: Repo
     for path in reversed(files):
         try:
             content = read_checkpoint(path)
+            of_file = categories_of(content, path)
         except DamagedCheckpointError as error:
             reporter.warn(f"{error.message} Trying the one before.")
             continue
-        if Categories.from_records(json.loads(content["categories"])) != categories:
+        if of_file != categories:
             raise CheckpointError(
                 f"{path}: was trained on annotations with other categories, or with other images of them.",
                 hint="Go on with the annotations of the run; for other ones start a new run: another -o FOLDER.",
@@ -133,11 +144,14 @@ def _fill(state: TrainState, content: dict[str, Any], path: Path) -> None:
         )
     load_state(state.method.detector, content["detector"], path)
     own = {k for k in state.method.state_dict() if not k.startswith("detector.")}
-    if own != content["method"].keys():
+    if not isinstance(content["method"], dict) or own != content["method"].keys():
         raise CheckpointError(f"{path}: was written by another method.", hint=START_ANEW)
-    state.method.load_state_dict(content["method"], strict=False)
-    state.optimiser.load_state_dict(content["optimiser"])
-    state.scaler.load_state_dict(content["scaler"])
+    try:
+        state.method.load_state_dict(content["method"], strict=False)
+        state.optimiser.load_state_dict(content["optimiser"])
+        state.scaler.load_state_dict(content["scaler"])
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+        raise CheckpointError(f"{path}: its state does not fit this training: {error}", hint=START_ANEW) from error
     if (state.averaged is None) != (content["ema"] is None):
         raise CheckpointError(f"{path}: train.ema was switched on or off since it was written.", hint=START_ANEW)
     if state.averaged is not None:
