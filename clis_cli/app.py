@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -37,6 +38,15 @@ from clis_core import __version__
 from clis_core.errors import ClisError, DataError
 
 INTERRUPTED = 130
+_ROOM = "Make room on the disk that results go to, then run the same command again."
+_OF_THE_DISK = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "Files may not be that large here (ulimit -f, or the file system); write to another disk.",
+    errno.EROFS: "The file system is read-only; write to another folder.",
+    errno.EIO: "The disk or its connection fails; look into the system's log, or use another disk.",
+    errno.EMFILE: "Too many files are open: ulimit -n 4096, then run the same command again.",
+}
 BUG = 1
 
 app = typer.Typer(
@@ -129,8 +139,10 @@ def _tell(error: Exception, again: str) -> int:
             return error.exit_code
         case BrokenPipeError():
             _close_stdout()
-        case OSError(filename=str() | os.PathLike()):  # a full disk, a folder without permission
-            _complain("Error: ", f"{error.strerror}: {error.filename}", f"See where with: {again}")
+        case OSError(errno=number) if number in _OF_THE_DISK or error.filename:
+            where = f": {os.fsdecode(error.filename)}" if error.filename else ""
+            hint = _OF_THE_DISK.get(number or 0, "See where with: {again}")
+            _complain("Error: ", f"{error.strerror}{where}", hint.format(again=again))
             return DataError.exit_code
         case _:
             bug = f"This is a bug in clis: {type(error).__name__}: {error}"

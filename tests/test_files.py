@@ -1,5 +1,6 @@
 """The one writer and the one lock."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -64,3 +65,32 @@ def test_a_lock_that_was_left_can_be_taken_again(tmp_path: Path) -> None:
             assert held
             with locked(tmp_path / "lock") as other:
                 assert not other
+
+
+def _full(path: Path) -> None:
+    with replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_meant(tmp_path: Path) -> None:
+    """A write that fails names no file."""
+    with pytest.raises(OSError, match="No space left") as caught:
+        _full(tmp_path / "it")
+    assert caught.value.filename == str(tmp_path / "it")
+    with pytest.raises(FileNotFoundError) as missing:  # of another file, which keeps its name
+        _write_half(tmp_path / "it")
+    assert missing.value.filename == str(tmp_path / "missing")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits")
+def test_a_file_that_may_not_grow_is_named(tmp_path: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path; from clis_core.files import write_text\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: write_text(Path(sys.argv[1]), 'x' * 100)\n"
+        "except OSError as error: print(error.filename)"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path / "it")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert done.stdout.strip() == str(tmp_path / "it")
+    assert list(tmp_path.iterdir()) == []

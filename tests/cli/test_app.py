@@ -1,5 +1,6 @@
 """Exit codes and stderr of each kind of error; what `clis --help` imports."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -134,3 +135,24 @@ def test_a_reader_that_leaves_is_no_bug() -> None:
             check=False,
         )
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "Error: No space left on device\nHint: Make room"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "o/x"),
+            "Error: No space left on device: o/x\nHint: Make room",
+        ),
+        (OSError(errno.EFBIG, "File too large"), "Error: File too large\nHint: Files may not be that large"),
+        (OSError(errno.EROFS, "Read-only file system", "o"), "Error: Read-only file system: o\nHint: The file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "o"), "Error: Permission denied: o\nHint: See where"),
+    ],
+)
+def test_what_is_wrong_with_the_disk_is_no_bug(clis: Any, fake_job: Any, error: OSError, said: str) -> None:
+    fake_job("clis_core.jobs.train", "train", error)
+    shown = clis(*TRAIN)
+    assert shown.code == 4
+    assert said in shown.err
+    assert "a bug in clis" not in shown.err
