@@ -22,6 +22,10 @@ from clis_core.errors import ClisError, DataError
 B = TypeVar("B")  # what describes a batch
 R = TypeVar("R")  # what belongs to an image
 _AHEAD = 2  # batches that a worker prepares before they are asked for
+_NO_MEMORY = (
+    "In a container more memory can be shared: docker run --shm-size=8g. "
+    "To load in the training process: --set data.workers=0"
+)
 _MOST = 2**30  # bytes of a slot; larger batches go torch's way
 
 
@@ -83,8 +87,7 @@ def worker_died(error: RuntimeError) -> DataError | None:
         return None
     return DataError(
         f"A process that loads images died: {text.strip().splitlines()[0]}",
-        hint="It was killed, or out of memory (in a container: docker run --shm-size=8g). "
-        "To load in the training process: --set data.workers=0",
+        hint=f"It was killed, or out of memory. {_NO_MEMORY}",
     )
 
 
@@ -160,7 +163,13 @@ class _Batches(Dataset[Any], Generic[B, R]):
         if slot is not None and self._slots is not None:
             self._slots.write(slot, parts())
             return _Packed(slot, None, shapes, rest)
-        return _Packed(None, torch.from_numpy(np.concatenate(list(parts()))), shapes, rest)
+        pixels = torch.from_numpy(np.concatenate(list(parts())))
+        try:
+            # Here, for torch would do it in a thread of the queue, which loses a batch for which there is no room.
+            pixels.share_memory_()  # type: ignore[no-untyped-call]
+        except (RuntimeError, OSError) as error:
+            raise DataError(f"There is no shared memory for a batch of images: {error}", hint=_NO_MEMORY) from None
+        return _Packed(None, pixels, shapes, rest)
 
 
 class _WithSlots(Generic[B]):

@@ -286,3 +286,16 @@ def test_workers_end_with_the_loop(split: Split) -> None:
 def test_what_workers_get_is_small(split: Split) -> None:
     loader = TrainingLoader(split, config(Path(".")), 4, 0, 0, 10)
     assert b".jpg" not in pickle.dumps(loader._load)
+
+
+def test_no_shared_memory_for_a_batch_is_told(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's thread would lose the batch, and the main process wait for it for ever."""
+
+    def full(_: torch.Tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr("clis_core.data.workers._slots", lambda *_: None)
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(DataError, match="no shared memory for a batch") as caught:
+        list(EvalLoader(split, 4, 1))
+    assert "--shm-size" in (caught.value.hint or "")
