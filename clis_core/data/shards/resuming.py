@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from clis_core.data.shards.remote import Opened, Place
@@ -32,6 +32,10 @@ class Access:
 PATIENT = Access()
 
 
+def _quiet(_: str) -> None:
+    pass
+
+
 class ResumingBytes:
     """The bytes of a file in order; where reading breaks, it is tried again from the byte where it broke.
 
@@ -39,13 +43,15 @@ class ResumingBytes:
         place: of the file.
         size: that it must have, bytes; None takes what its place says.
         access: how often to try again.
+        broke: told each time it is tried again: the file, why and how long it waits.
 
     Attributes:
         position: bytes that were read or skipped.
     """
 
-    def __init__(self, place: Place, size: int | None, access: Access) -> None:
+    def __init__(self, place: Place, size: int | None, access: Access, broke: Callable[[str], None] = _quiet) -> None:
         self.position = 0
+        self._broke = broke
         self._place = place
         self._size = size
         self._access = access
@@ -130,14 +136,18 @@ class ResumingBytes:
                 f"{reason}.",
                 hint="Check the connection and the address, or copy the shards to a local folder.",
             ) from None
-        time.sleep(self._access.pause * 2**self._failures)
+        pause = self._access.pause * 2**self._failures
+        self._broke(f"{self._place.name} broke off at byte {self.position} ({reason}); again in {pause:g} s.")
+        time.sleep(pause)
         self._failures += 1
 
 
 @contextlib.contextmanager
-def opened(place: Place, size: int | None, access: Access) -> Iterator[ResumingBytes]:
+def opened(
+    place: Place, size: int | None, access: Access, broke: Callable[[str], None] = _quiet
+) -> Iterator[ResumingBytes]:
     """Read a file past interruptions; see `ResumingBytes`."""
-    stream = ResumingBytes(place, size, access)
+    stream = ResumingBytes(place, size, access, broke)
     try:
         yield stream
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,7 +93,7 @@ def stream(
         skip_shards: shards of this worker's that are done.
         max_bad_fraction: give up when more than this part of the samples lacks a part or cannot be used.
         access: how patiently to read.
-        reporter: is told of samples that are left out.
+        reporter: is told of samples that are left out, and of places that are tried again.
 
     Raises:
         ConfigError: such a source is not read, or its command cannot be started.
@@ -139,6 +139,7 @@ class _Reader:
         reporter: see `stream`.
         seen: samples so far.
         bad: of them left out.
+        retries: how often a place was tried again.
     """
 
     shards: list[ShardPlace]
@@ -150,13 +151,14 @@ class _Reader:
     reporter: Reporter
     seen: int = 0
     bad: int = 0
+    retries: int = 0
 
     def samples(self, skip: int) -> Iterator[Streamed]:
         """The samples, from a shard on."""
         by_sample = len(self.shards) < self.readers
         mine = self.shards if by_sample else self.shards[self.number :: self.readers]
         for turn, shard in enumerate(mine[skip:], start=skip):
-            for place, item in enumerate(_items(shard, self.access)):
+            for place, item in enumerate(_items(shard, self.access, self._broke)):
                 if by_sample and (turn + place) % self.readers != self.number:
                     continue
                 self.seen += 1
@@ -165,6 +167,13 @@ class _Reader:
                 except _BadSampleError as error:
                     self._count_bad(f"{shard.place.name}: {item['__key__']} {error}")
         self._judge()
+        if self.retries:
+            self.reporter.warn(f"Reading broke off and went on {self.retries} times; no sample was lost.")
+
+    def _broke(self, what: str) -> None:
+        self.retries += 1
+        if self.retries <= _TOLD:
+            self.reporter.warn(what)
 
     def _sample(self, item: dict[str, Any], turn: int) -> Streamed:
         for part in ("jpg", "json", "cls"):
@@ -208,14 +217,14 @@ class _BadSampleError(Exception):
     """A sample that cannot be used; the text says why."""
 
 
-def _items(shard: ShardPlace, access: Access) -> Iterator[dict[str, Any]]:
+def _items(shard: ShardPlace, access: Access, broke: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """The samples of a shard, as webdataset groups the members of a tar: by name, with a key for each ending.
 
     Raises:
         DataError: it cannot be read, is cut short or damaged, or has another number of samples than it must.
     """
     name, found = shard.place.name, 0
-    with opened(shard.place, shard.size, access) as stream:
+    with opened(shard.place, shard.size, access, broke) as stream:
         try:
             for item in webdataset.tariterators.group_by_keys(_members(stream, name)):
                 yield item

@@ -21,6 +21,7 @@ class Site:
         ranges: whether it knows range requests.
         lengths: whether it says how long a file is.
         cuts: by name of a file: bytes to send before breaking off, for each of the next answers.
+        stalls: by name: bytes to send before saying nothing for a second, for each of the next answers.
         answers: by name: what to answer instead, for each of the next requests: a status, or an address to go to.
         asked: (name, range asked for) of each request.
         tag: version of all files.
@@ -31,9 +32,11 @@ class Site:
     ranges: bool = True
     lengths: bool = True
     cuts: dict[str, list[int]] = field(default_factory=dict)
+    stalls: dict[str, list[int]] = field(default_factory=dict)
     answers: dict[str, list[int | str]] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     tag: str = '"1"'
+    over: threading.Event = field(default_factory=threading.Event)
 
 
 @contextlib.contextmanager
@@ -66,9 +69,17 @@ def serving(folder: Path) -> Iterator[Site]:
             if site.lengths:
                 self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
+            if site.stalls.get(name):
+                self.wfile.write(data[start : start + site.stalls[name].pop(0)])
+                self.wfile.flush()
+                site.over.wait(1.0)
+                return
             cut = site.cuts[name].pop(0) if site.cuts.get(name) else len(data)
             self.wfile.write(data[start : start + cut])
 
     with listening(Handler) as port:
         site.address = f"http://127.0.0.1:{port}/some/folder/"
-        yield site
+        try:
+            yield site
+        finally:
+            site.over.set()

@@ -177,6 +177,28 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(own: Path, site: Site, 
     assert len(asked) >= 4
 
 
+def test_what_broke_is_counted_and_told_and_nothing_is_lost(own: Path, site: Site) -> None:
+    """A server that stalls, fails and cuts connections, all in one epoch."""
+    site.stalls["00001.tar"] = [0, 4096]
+    site.cuts["00002.tar"] = [100, 9000, 0]
+    site.answers = {"00003.tar": [500, 502], "00004.tar": [503]}
+    reporter = Warnings()
+    found = keys(site.address, shuffle=0, access=Access(0.2, 3, 0), reporter=reporter)
+    assert found == everything(own)
+    assert reporter.texts[-1] == "Reading broke off and went on 8 times; no sample was lost."
+    assert len(reporter.texts) == 9
+    assert f"{site.address}00001.tar broke off at byte 4096 (timed out); again in 0 s." in reporter.texts
+    assert sum("the server answers 50" in text for text in reporter.texts) == 3
+
+
+def test_many_interruptions_are_counted_but_not_all_told(own: Path, site: Site) -> None:
+    site.cuts["00002.tar"] = [600] * 14
+    reporter = Warnings()
+    assert keys(site.address, shuffle=0, reporter=reporter) == everything(own)
+    assert len(reporter.texts) == 11
+    assert reporter.texts[-1].startswith("Reading broke off and went on 14 times")
+
+
 def test_what_was_read_counts_the_retries_anew(own: Path, site: Site) -> None:
     site.cuts["00002.tar"] = [1000] * 15  # far more often than three times
     assert keys(site.address, shuffle=0, access=Access(20, 1, 0)) == everything(own)
