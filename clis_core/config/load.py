@@ -125,6 +125,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text.", hint="Save it as UTF-8.") from error
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: its brackets are nested too deep.", hint="Write lists and tables plainly."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         what, _, place = str(error).removesuffix(")").rpartition(" (at ")
         if place == "end of document":
@@ -227,7 +231,7 @@ def _put(values: dict[str, Any], key: Key, value: Any) -> None:
 def _value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text.strip()
     value = table["value"]
     dates = datetime.date | datetime.time  # a folder may be called 2024-05-01

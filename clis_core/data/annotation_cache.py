@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE
 from clis_core.files import TEMPORARY, sync_folder, write_text
 
 VERSION = 1
@@ -35,7 +36,7 @@ def content_hash(path: Path, cache: Path) -> str:
         known = json.loads(seen.read_bytes())
         if all(known[k] == v for k, v in state.items()):
             return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (*JSON_DAMAGE, OSError, KeyError, TypeError):
         pass
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -63,7 +64,7 @@ def load(folder: Path) -> tuple[Arrays, dict[str, Any]] | None:
                 return None
             arrays[name] = stored.view(np.ndarray)  # the map's own class makes each slice slow
         return arrays, facts["facts"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+    except (*JSON_DAMAGE, *NPY_DAMAGE, OSError, KeyError, AttributeError):
         return None
 
 

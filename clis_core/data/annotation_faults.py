@@ -101,7 +101,7 @@ def _record(text: memoryview, reason: str) -> tuple[str, str]:
         try:
             lists = msgspec.json.decode(text, type=msgspec.defstruct("_Lists", [(kind, list[Raw])]))
             known = bytes(msgspec.json.decode(getattr(lists, kind)[number], type=_Known).id).decode()
-        except FAULTS:  # the record is no object, or the file is cut short further on
+        except (*FAULTS, IndexError):  # the record is no object, the file is cut short, or has the list twice
             known = ""
         if known:
             where += f" ({_SINGULAR[kind]} {known.strip(chr(34))})"

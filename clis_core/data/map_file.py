@@ -84,8 +84,8 @@ def _of_csv(path: Path, text: str) -> Iterator[Entry]:
     if delimiter is None:
         raise DataError(f"{path}, line 1: {first[:60]!r} is not the header label,category.", hint=_EXAMPLE)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    next(rows)
     try:
+        next(rows)
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clis_core.config.pictures import REGION_RULES
 from clis_core.data.shards.manifest import MANIFEST, Manifest
 from clis_core.data.shards.reader import Shards
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE, DataError
 from clis_core.files import replacing, write_text
 
 FORMAT = 1
@@ -162,7 +162,7 @@ def read_part(path: Path, samples: int) -> NDArray[Any]:
         entries = np.load(path, allow_pickle=False)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.", hint=_anew(path)) from None
-    except (ValueError, EOFError, MemoryError, OverflowError) as error:
+    except NPY_DAMAGE as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(entries, np.ndarray) or entries.dtype != REGION or entries.shape != (samples,):
         raise _damaged(path, f"it does not hold {samples} regions")
@@ -201,7 +201,7 @@ def read_about(folder: Path) -> dict[str, Any]:
             f"{path} cannot be read: {error.strerror or error}.",
             hint="The same clis gen-regions command goes on where it was stopped.",
         ) from None
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (*JSON_DAMAGE, TypeError, KeyError) as error:
         raise _damaged(path, str(error)) from None
     if number != FORMAT or not isinstance(shards, dict):
         raise DataError(f"{path}: regions of another format than {FORMAT}.", hint="pip install --upgrade clis")

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clis_core.errors import DataError
-from clis_core.files import replacing
+from clis_core.errors import NPY_DAMAGE, DataError
+from clis_core.files import check_stored, replacing
 
 SUFFIX = ".npz"
 FORMAT = "clis-detections"
 VERSION = 1
 _DAMAGE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
+    *(OSError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error),
+    *NPY_DAMAGE,
 )
 """What numpy and zipfile raise for a damaged file, by where the damage is."""
 _ARRAYS = ("image_ids", "category_ids", "boxes", "scores", "sizes")
@@ -112,6 +112,7 @@ class Detections:
         hint = "Make it again with clis eval, or give a COCO results json."
         try:
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                check_stored(file.zip, path.stat().st_size)
                 header = json.loads(file["header"].tobytes())
                 if header["format"] != FORMAT or header["version"] != VERSION:
                     raise DataError(

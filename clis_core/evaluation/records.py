@@ -57,6 +57,8 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[list[T]], path: Path, *, f
         raise DataError(f"{path}{place}: {what}.", hint=HINT) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason}.", hint="Save the json as UTF-8.") from None
+    except RecursionError:
+        raise DataError(f"{path}: its brackets are nested too deep.", hint=HINT) from None
     except msgspec.DecodeError as error:
         raise DataError(f"{path}{_fault(data, str(error))}", hint=HINT) from None
 
@@ -76,6 +78,10 @@ def _fault(data: bytes, error: str) -> str:
     try:
         before = data[:start].rstrip(b" \t\r\n,") + b"]"
         place = f"record {len(msgspec.json.decode(before, type=list[msgspec.Raw]))}"
-    except msgspec.MsgspecError:  # it is no flat list of records, so the byte has to do
+    except (
+        msgspec.MsgspecError,
+        RecursionError,
+        UnicodeDecodeError,
+    ):  # it is no flat list of records, so the byte has to do
         place = f"byte {position}"
     return f", {place}{field}: {literal[0].decode()} is not a number that json knows."

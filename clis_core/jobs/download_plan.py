@@ -14,7 +14,7 @@ import requests
 from clis_core.data.download.archives import PARTS, SETS, Archive, Part, SetName
 from clis_core.data.download.transfer import Patience, Remote, have_of, look, open_session
 from clis_core.data.download.unpack import count_files, sizes
-from clis_core.errors import ConfigError, DataError
+from clis_core.errors import JSON_DAMAGE, ConfigError, DataError
 
 WORK = ".download"
 """Folder within the data set's: archives, pieces of them, and the record of what is done."""
@@ -241,6 +241,6 @@ def read_done(folder: Path) -> dict[str, Any]:
     """What clis has noted as done in a folder, by the names of archives."""
     try:
         found = json.loads((folder / WORK / DONE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, *JSON_DAMAGE):
         return {}
     return found if isinstance(found, dict) else {}

@@ -30,7 +30,7 @@ from clis_core.data.regions import (
 from clis_core.data.shards.reader import Shards
 from clis_core.data.sheet import Tile, draw_sheet
 from clis_core.data.workers import naming_dead_workers
-from clis_core.errors import DataError, Interrupted
+from clis_core.errors import JSON_DAMAGE, DataError, Interrupted
 from clis_core.files import locked, write_text
 from clis_core.jobs.device import naming_full_memory
 from clis_core.jobs.ranks import Ranks, ranks
@@ -149,7 +149,7 @@ def _begin(out: Path, plan: Mapping[str, Any], held: contextlib.ExitStack) -> No
         return
     try:
         made = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, *JSON_DAMAGE) as error:
         raise DataError(
             f"{file} cannot be read: {error}.", hint=f"Begin anew: remove {out}, and run the same command again."
         ) from None

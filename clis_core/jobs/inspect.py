@@ -16,7 +16,7 @@ from clis_core.data.epoch_counts import EpochCounts, count_epoch
 from clis_core.data.layout import Split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.sheet import draw_sheet
-from clis_core.errors import ConfigError
+from clis_core.errors import JSON_DAMAGE, ConfigError
 from clis_core.files import write_text
 from clis_core.jobs.inspect_tiles import Drawn, Seen, mosaic_tiles, pair_tiles, sample_tile
 from clis_core.jobs.training_data import (
@@ -205,7 +205,7 @@ def _compare_pictures(run: Path, pictures: PictureSet, reporter: Reporter) -> No
     """Warn where the pictures or regions are no longer those that the run learnt from."""
     try:
         of_run = json.loads((run / PICTURES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, *JSON_DAMAGE):
         return
     if of_run != pictures_record(pictures):
         reporter.warn(f"{run} learnt from other pictures or regions than those of {pictures.shards.folder}.")

@@ -13,6 +13,7 @@ from clis_core.config.load import dump_toml
 from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.detectors.export.about import About
+from clis_core.errors import JSON_DAMAGE
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 FILL_IN = "(to be filled in by who publishes the file)"
@@ -90,7 +91,7 @@ def _metrics(run: Path, about: About) -> str:
 def _record(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except JSON_DAMAGE:
         return {}
     return content if isinstance(content, dict) and isinstance(content.get("metrics"), dict) else {}
 

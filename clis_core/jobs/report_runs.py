@@ -227,7 +227,7 @@ def read_log(path: Path) -> Sequence[dict[str, Any]]:
     for line in read_bytes(path).splitlines():
         try:
             record = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         known = isinstance(record, dict) and record.get("kind") in ("train", "eval")
         if known and isinstance(record.get("step"), int):
@@ -244,7 +244,7 @@ def _read(path: Path, form: type[T]) -> T:
     data = read_bytes(path)
     try:
         return msgspec.json.decode(data, type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is no such file of clis eval: {error}.", hint="Run clis eval again.") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from clis_core.data.layout import Split, check_splits, open_split
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint, without_first_weights
-from clis_core.errors import CheckpointError, ConfigError
+from clis_core.errors import JSON_DAMAGE, CheckpointError, ConfigError
 from clis_core.evaluation.evaluate import prepare
 from clis_core.files import write_text
 from clis_core.jobs.device import naming_full_memory, open_device
@@ -209,12 +210,22 @@ def _evaluator(config: RunConfig, categories: Categories, val: Split, out: Path,
 def _check_pictures(file: Path, pictures: PictureSet, *, begun: bool) -> None:
     """Note which pictures and regions a run learns from; a resumed one must go on with the same, wherever they lie."""
     of_run = pictures_record(pictures)
-    if begun and file.exists() and json.loads(file.read_text(encoding="utf-8")) != of_run:
+    if begun and file.exists() and _read_record(file) != of_run:
         raise CheckpointError(
             f"{file.parent} was trained with other pictures or regions than those of {pictures.shards.folder}.",
             hint="Go on with the shards and regions of the run, or start a new one with another -o FOLDER.",
         )
     write_text(file, json.dumps(of_run, indent=1) + "\n")
+
+
+def _read_record(file: Path) -> object:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except JSON_DAMAGE:
+        raise CheckpointError(
+            f"{file} is damaged: it cannot be told whether the pictures are those of the run.",
+            hint=f"If they are, remove it and go on: rm {shlex.quote(str(file))}",
+        ) from None
 
 
 def _say(

@@ -27,7 +27,7 @@ from clis_core.data.crawl.backends.backend import Hit
 from clis_core.data.crawl.log import JsonLog
 from clis_core.data.crawl.record import Record, Task, now
 from clis_core.data.crawl.search import Found
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import TEMPORARY, replacing, write_text
 
 NAME = ".crawl"
@@ -163,7 +163,7 @@ class CrawlFolder:
         with contextlib.suppress(FileNotFoundError):
             try:
                 before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
+            except JSON_DAMAGE:
                 before = None
             if not isinstance(before, dict):
                 raise DataError(f"{path} is damaged.", hint="Crawl into another folder: -o DIR")

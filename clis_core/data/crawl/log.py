@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 
 
 class JsonLog:
@@ -109,7 +109,7 @@ class JsonLog:
     def _parse(self, line: bytes, offset: int) -> dict[str, Any]:
         try:
             value = json.loads(line)
-        except ValueError:
+        except JSON_DAMAGE:
             value = None
         if not isinstance(value, dict):
             raise DataError(f"{self.path} is damaged at byte {offset}.", hint="Crawl into another folder: -o DIR")

@@ -15,7 +15,7 @@ from clis_core.data.crawl.record import KEPT, Record
 from clis_core.data.decode import decode, read_image
 from clis_core.data.near_duplicates import LOOK, NearDuplicates, are_alike, colours_of, difference_hash
 from clis_core.data.picture import RefusedPictureError, check_picture
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import write_text
 from clis_core.report import Reporter
 
@@ -123,7 +123,7 @@ def kept_pictures(folder: CrawlFolder) -> Iterator[Choice]:
                     category = values["category"]
                     records = {record.rank: record for record in folder.records(category)}
                 record, reason = records[values["rank"]], str(values["reason"])
-            except (ValueError, KeyError, TypeError):
+            except (*JSON_DAMAGE, KeyError, TypeError):
                 raise DataError(f"{path} is damaged.", hint="Delete it and run the same command again.") from None
             picture = folder.picture(record.sha256) if not reason and record.sha256 else None
             yield Choice(record, picture, reason, str(values["detail"]))

@@ -21,7 +21,7 @@ import requests
 import urllib3.exceptions
 
 from clis_core import __version__
-from clis_core.errors import ClisError, DataError
+from clis_core.errors import JSON_DAMAGE, ClisError, DataError
 from clis_core.files import sync_folder, write_text
 from clis_core.report import Reporter
 
@@ -289,7 +289,7 @@ def _note(part: Path) -> Path:
 def _read_note(part: Path) -> dict[str, object]:
     try:
         note = json.loads(_note(part).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, *JSON_DAMAGE):
         return {}
     return note if isinstance(note, dict) else {}
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.data.shards.manifest import INDEX
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE, DataError
 
 PARTS = (".jpg", ".json", ".cls")
 """The members of a sample, in their order."""
@@ -35,7 +35,7 @@ def read_index(path: Path, samples: int, size: int) -> NDArray[Any]:
         index = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError):  # of a damaged header, or fewer bytes than it says
+    except NPY_DAMAGE:  # of a damaged header, or fewer bytes than it says
         raise _unusable(path, "is damaged or cut short") from None
     if not isinstance(index, np.ndarray) or index.dtype != INDEX or index.ndim != 1:
         raise _unusable(path, "is no index of a shard")
@@ -93,7 +93,7 @@ def _entry(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> tuple[int, .
         facts = json.loads(fields.read())
         size = (int(facts["height"]), int(facts["width"]))
         category = int(digits.read())
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (*JSON_DAMAGE, TypeError, KeyError, OverflowError):
         raise ValueError(f"the json or cls of {key} is damaged") from None
     return (picture.offset_data, picture.size, record.offset_data, record.size, category, *size)
 

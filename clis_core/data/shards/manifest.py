@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from clis_core.categories import Categories
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import write_text
 
 FORMAT = 1
@@ -138,7 +138,7 @@ def parse_manifest(text: str, path: Path | str) -> Manifest:
     try:
         content = json.loads(text)
         number = content["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (*JSON_DAMAGE, TypeError, KeyError) as error:
         raise _damaged(path, str(error)) from None
     if number != FORMAT:
         raise DataError(
@@ -153,7 +153,7 @@ def parse_manifest(text: str, path: Path | str) -> Manifest:
             refused={str(k): int(v) for k, v in content["refused"].items()},
             made=dict(content["made"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, DataError) as error:
         raise _damaged(path, str(error)) from None
     if len({shard.name for shard in manifest.shards}) != len(manifest.shards):
         raise _damaged(path, "it names a shard twice")

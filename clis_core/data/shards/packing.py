@@ -22,7 +22,7 @@ from clis_core.data.shards.manifest import INDEX, ShardFile
 from clis_core.data.shards.members import BLOCK, end_of
 from clis_core.data.shards.open_files import OpenFile, read_into
 from clis_core.data.shards.staging import Staging
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import replacing, write_text
 
 ORDER = 2
@@ -51,7 +51,7 @@ def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[Shard
     for number, bucket in enumerate(np.flatnonzero(counts).tolist()):
         note, part = folder / f"{number:05d}.json", staging.part(bucket)
         if note.exists():
-            shard = ShardFile(**json.loads(note.read_text(encoding="utf-8")))
+            shard = _read_note(note)
             _check_there(out / shard.name, shard, folder)
         else:
             mine = by_bucket[bucket]
@@ -60,6 +60,15 @@ def pack(staging: Staging, folder: Path, out: Path, seed: int) -> Iterator[Shard
             write_text(note, json.dumps(vars(shard)) + "\n")
         part.unlink(missing_ok=True)
         yield shard
+
+
+def _read_note(note: Path) -> ShardFile:
+    try:
+        return ShardFile(**json.loads(note.read_text(encoding="utf-8")))
+    except (*JSON_DAMAGE, TypeError):
+        raise DataError(
+            f"{note} is damaged or cut short.", hint=f"To begin anew: rm -r {shlex.quote(str(note.parent))}"
+        ) from None
 
 
 def _check_there(path: Path, shard: ShardFile, folder: Path) -> None:

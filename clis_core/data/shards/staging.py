@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from clis_core.data.shards.early_sync import ENOUGH, EarlySync
 from clis_core.data.shards.members import json_bytes
 from clis_core.data.shards.open_files import OpenFile, OpenFiles
-from clis_core.errors import DataError
+from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import TEMPORARY, sync_folder, write_text
 
 STAGING = ".staging"
@@ -267,7 +267,7 @@ def _remove(path: Path) -> None:
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except JSON_DAMAGE:
         raise _damaged(path) from None
     if not isinstance(content, dict):
         raise _damaged(path)

@@ -12,7 +12,7 @@ from clis_core import __version__
 from clis_core.batch import fit_size
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
-from clis_core.errors import CheckpointError, ClisError, ConfigError
+from clis_core.errors import JSON_DAMAGE, CheckpointError, ClisError, ConfigError
 
 KEY = "clis"
 """The key of the JSON in a file's metadata."""
@@ -146,7 +146,7 @@ def from_json(text: str, source: str) -> About:
         return replace(about, frame=frame)
     except CheckpointError:
         raise
-    except (ClisError, ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
+    except (*JSON_DAMAGE, ClisError, ValidationError, TypeError, KeyError, IndexError, OverflowError) as error:
         raise CheckpointError(
             f"{source}: its description cannot be read ({type(error).__name__}).",
             hint="Export it again: clis export RUN -o FILE",
