@@ -56,11 +56,17 @@ class JsonLinesReporter:
         self._path = path
         self._inner = inner
 
-    def drop_after(self, step: int) -> None:
-        """Take records of later steps out of the file: what a killed process wrote and its successor does again."""
+    def drop_after(self, step: int, *, evaluated: bool = True) -> None:
+        """Take records of later steps out of the file: what a killed process wrote and its successor does again.
+
+        Args:
+            step: the last one that is kept.
+            evaluated: whether that step's evaluation is kept as well.
+        """
         if self._path.is_file():
             lines = self._path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step(line) <= step]
+            again = () if evaluated else ("eval",)
+            kept = [line for line in lines if _step(line) <= step and (_kind(line) not in again or _step(line) < step)]
             if len(kept) < len(lines):
                 write_text(self._path, "".join(line + "\n" for line in kept))
 
@@ -87,6 +93,11 @@ class JsonLinesReporter:
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **values}, allow_nan=False)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _kind(line: str) -> str:
+    """The kind of a line of the log that is whole."""
+    return str(json.loads(line).get("kind"))
 
 
 def _step(line: str) -> float:

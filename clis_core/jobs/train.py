@@ -128,7 +128,7 @@ def _run(
     if config.train.tensorboard:
         reporter = TensorBoardReporter(out / "tensorboard", reporter, first_step=state.step + 1)
     log = JsonLinesReporter(out / "log.jsonl", reporter)
-    log.drop_after(state.step)
+    log.drop_after(state.step, evaluated=not state.pending)
     _say(log, config, data, val, pictures, device, resume=resume)
     if resume:
         log.info(f"Resumed from {path}." if path else f"{out} has no checkpoint yet; starting at step 0.")

@@ -113,6 +113,7 @@ def train_loop(
     with StopRequest() as stop:
         if state.pending:
             keeper.evaluate(lambda: stop.name)
+            keeper.save()
         state.method.train()
         source = iter(batches)
         while state.step < config.iterations:
