@@ -104,6 +104,8 @@ def run(words: tuple[str, ...], folder: Path, how: Disturbance | None = None, li
             assert how.action is not None
             how.action(process)
         if passed > limit:
+            with contextlib.suppress(OSError):
+                said.open("a").write(f"still running after {limit} s: {Path(f'/proc/{process}/wchan').read_text()}\n")
             os.killpg(process, signal.SIGKILL)
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):
