@@ -24,6 +24,7 @@ from clis_cli.commands import (
     download,
     eval,
     export,
+    gen_mosaics,
     gen_regions,
     init,
     inspect,
@@ -66,6 +67,7 @@ app.command("crawl-google")(crawl_google.crawl_google)
 app.add_typer(data.app, name="data")
 app.add_typer(shards.app, name="shards")
 app.command("gen-regions")(gen_regions.gen_regions)
+app.command("gen-mosaics")(gen_mosaics.gen_mosaics)
 app.command("presets")(presets.presets)
 app.add_typer(config.app, name="config")
 app.command("inspect")(inspect.inspect)

@@ -87,7 +87,7 @@ def gen_regions(
     if folder is None:
         raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
     target = out or folder.with_name(f"{folder.name}-regions")
-    file = _checkpoint(detector) if detector is not None else None
+    file = checkpoint_of(detector) if detector is not None else None
     if dry_run:
         for path in (folder, file, from_file):
             if path is not None:
@@ -115,7 +115,7 @@ def gen_regions(
         console.note(f"{result.folder}: regions of {result.pictures} pictures.")
 
 
-def _checkpoint(detector: str) -> Path:
+def checkpoint_of(detector: str) -> Path:
     """The checkpoint file that a run or a path means."""
     from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
     from clis_core.errors import CheckpointError

@@ -33,7 +33,8 @@ def last(run: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 def test_a_second_stage_changes_what_it_shall(drawn_lvis: Path, tmp_path: Path) -> None:
     train(config_of(drawn_lvis), tmp_path / "first", reporter=SilentReporter())
-    balanced = {"data": {"sampler": {"kind": "class-balanced"}}, "train": {"start": str(tmp_path / "first")}}
+    start = {"start": str(tmp_path / "first")}
+    balanced = {"seed": 1, "data": {"sampler": {"kind": "class-balanced"}}, "train": start}
     before = last(tmp_path / "first")
     changed = {"crt": {"head.fc_cls.weight", "head.fc_cls.bias"}, "lws": {"head.fc_cls.scale"}}
     for name, layer in (("crt", CRT), ("lws", LWS)):
