@@ -1,4 +1,4 @@
-"""The images and boxes of a split go in; training batches, or decoded images to evaluate, come out.
+"""The images and boxes of a split go in; training batches come out.
 
 Workers only decode: resizing and what follows is the network's first step, on its device.
 """
@@ -105,52 +105,6 @@ class TrainingLoader:
         return batch
 
 
-class EvalLoader:
-    """Every image of a split once, in the order of its table: pairs of indices and images.
-
-    Args:
-        split: the images.
-        batch: images at a time; the last batch may be smaller.
-        workers: processes that decode; 0 decodes in this one.
-        exif: turn images upright.
-        at_least: decode large JPEGs at 1/2, 1/4 or 1/8 as long as the short side keeps this many pixels.
-            Detections are then in pixels of the smaller image; the table has the true size.
-        pin: put pixels into page-locked memory.
-
-    Yields:
-        (indices into the table, images uint8 ``[3, h, w]``, channels last in memory).
-
-    Raises:
-        DataError: (while iterating) an image cannot be read, or a worker died.
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        batch: int,
-        workers: int,
-        exif: bool = True,
-        at_least: int | None = None,
-        *,
-        pin: bool = False,
-    ) -> None:
-        count = len(split.table)
-        self._load = _EvalImages(split, exif, at_least)
-        self._batches = [list(range(i, min(i + batch, count))) for i in range(0, count, batch)]
-        self._workers = workers
-        self._largest = batch * _largest(split)
-        self._pin = pin
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[tuple[list[int], list[Tensor]]]:
-        for images, indices in load_batches(
-            self._load, self._batches, workers=self._workers, largest=self._largest, pin=self._pin
-        ):
-            yield indices, images
-
-
 @dataclass
 class _Sample:
     """What belongs to a training image beside its pixels; see `RawImage` and `Target`."""
@@ -188,23 +142,6 @@ class _TrainingImages:
         boxes, labels = table.target(index)
         boxes = place_boxes(boxes, (height, width), size, flip)
         return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path))
-
-
-class _EvalImages:
-    """Indices of a batch to its images."""
-
-    def __init__(self, split: Split, exif: bool, at_least: int | None) -> None:
-        self._split = split
-        self._exif = exif
-        self._at_least = at_least
-
-    def __call__(self, indices: list[int]) -> Iterator[tuple[Tensor, int]]:
-        return ((self._image(index), index) for index in indices)
-
-    def _image(self, index: int) -> Tensor:
-        height, width = self._split.table.sizes[index].tolist()
-        path = self._split.files.path(index)
-        return read_image(path, exif=self._exif, at_least=self._at_least, size=(height, width))
 
 
 def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> ImageOrder:

@@ -25,7 +25,7 @@ from clis_core.config.data import DataConfig, RepeatFactor, Uniform
 from clis_core.data import workers as workers_module
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split, open_split
-from clis_core.data.loader import EvalLoader, TrainingLoader
+from clis_core.data.loader import TrainingLoader
 from clis_core.data.workers import worker_died
 from clis_core.errors import DataError
 
@@ -132,24 +132,9 @@ def test_sampler_and_grouping_follow_the_config(split: Split) -> None:
 def test_global_random_state_is_left_alone(split: Split, workers: int) -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     list(TrainingLoader(split, config(Path("."), workers), 4, 0, 0, 5))
-    list(EvalLoader(split, 4, workers))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert random.getstate() == before[2]
-
-
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_eval_images_in_order(split: Split, workers: int) -> None:
-    loader = EvalLoader(split, 5, workers)
-    seen = []
-    for indices, images in loader:
-        for index, image in zip(indices, images, strict=True):
-            assert torch.equal(image, read_image(split.files.path(index)))
-            assert image.stride(0) == 1
-        seen.append(indices)
-    assert len(loader) == len(seen) == 5
-    assert [i for indices in seen for i in indices] == list(range(24))
-    assert len(seen[-1]) == 4
 
 
 def photos(folder: Path) -> Split:
@@ -179,21 +164,15 @@ def test_large_photos_are_decoded_no_larger_than_needed(tmp_path: Path) -> None:
         assert image.size == ((150, 200) if wide else (200, 150))
         x = 25.0 if not image.flip else (75.0 if wide else 50.0)
         assert target.boxes.tolist() == [[x, 12.5, x + (100 if wide else 75), 12.5 + (37.5 if wide else 50)]]
-    (_, images), *_ = EvalLoader(split, 2, 0, True, 300)
-    assert [tuple(i.shape[1:]) for i in images] == [(300, 400), (400, 300)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_exif_setting(tmp_path: Path, workers: int) -> None:
     split = photos(tmp_path / "photos")
-    for loader in (
-        TrainingLoader(split, config(Path("."), workers, exif=False), 2, 0, 0, 64),
-        EvalLoader(split, 2, workers, False),
-    ):
-        with pytest.raises(DataError) as caught:
-            list(loader)
-        assert "b.jpg is 800 x 600 pixels, but the annotations say 600 x 800" in caught.value.message
-        assert "--set data.exif=true" in (caught.value.hint or "")
+    with pytest.raises(DataError) as caught:
+        list(TrainingLoader(split, config(Path("."), workers, exif=False), 2, 0, 0, 64))
+    assert "b.jpg is 800 x 600 pixels, but the annotations say 600 x 800" in caught.value.message
+    assert "--set data.exif=true" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -202,17 +181,13 @@ def test_an_error_in_a_worker_arrives_as_it_was(drawn_lvis: Path, tmp_path: Path
     split = open_split(DataConfig(root=root), "train", None)
     damaged = split.files.path(5)
     damaged.write_bytes(damaged.read_bytes()[:700])
-    for loader in (
-        TrainingLoader(split, config(root, workers), 4, 0, 0, 64),
-        EvalLoader(split, 4, workers),
-    ):
-        with pytest.raises(DataError) as caught:
-            list(loader)
-        assert caught.value.message.startswith(f"{damaged} is damaged: ")
-        assert "Traceback" not in caught.value.message
-        assert caught.value.hint == "Replace it, or leave it out."
-        assert isinstance(caught.value, DataError)
-        assert caught.value.exit_code == 4
+    with pytest.raises(DataError) as caught:
+        list(TrainingLoader(split, config(root, workers), 4, 0, 0, 64))
+    assert caught.value.message.startswith(f"{damaged} is damaged: ")
+    assert "Traceback" not in caught.value.message
+    assert caught.value.hint == "Replace it, or leave it out."
+    assert isinstance(caught.value, DataError)
+    assert caught.value.exit_code == 4
 
 
 # torch's loader takes 5 s to end its workers after an exception that was not caught in them.
@@ -223,7 +198,7 @@ def test_a_bug_in_a_worker_stays_a_bug(split: Split, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("clis_core.data.loader.read_image", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        list(EvalLoader(split, 4, workers))
+        list(TrainingLoader(split, config(Path("."), workers), 4, 0, 0, 1))
     gc.collect()
 
 
