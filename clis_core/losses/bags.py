@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clis_core.config.class_loss import BagsLoss
-from clis_core.losses import counts as class_counts
-from clis_core.losses.counts import ClassCounts, check_known
+from clis_core.losses.counts import ClassCounts, KnownCounts, unknown
 from clis_core.losses.ranks import rows_of, share, summed, world_size
 
 
@@ -45,11 +44,11 @@ class BalancedGroupSoftmax(nn.Module):
         self.config = config
         self.groups = len(config.bounds) + 1
         self.num_logits = 2 + self.groups + num_classes
-        group = class_counts.unknown(num_classes)
+        group = unknown(num_classes)
         if counts:
             group = torch.bucketize(counts.boxes, torch.tensor(config.bounds), right=True)
         self.register_buffer("group", group)  # int64 [C], 0..G - 1
-        self._checked = False
+        self._check = KnownCounts(config.kind)
 
     def forward(self, logits: Tensor, labels: Tensor, *, count: bool = True) -> Tensor:
         """The loss of ``[N, num_logits]`` logits and int64 ``[N]`` labels (0 is background).
@@ -59,9 +58,7 @@ class BalancedGroupSoftmax(nn.Module):
         Raises:
             ConfigError: it was built without counts.
         """
-        if not self._checked:
-            check_known(self.group, self.config.kind)
-            self._checked = True
+        self._check(self.group)
         with torch.autocast(logits.device.type, enabled=False):
             z = logits.float()
             objects = F.cross_entropy(z[:, :2], (labels > 0).long(), reduction="sum") / share(rows_of(labels))

@@ -27,19 +27,37 @@ class ClassCounts(NamedTuple):
 UNKNOWN = -1
 
 
+def images_of(counts: ClassCounts | None, num_classes: int) -> Tensor:
+    """A buffer of the training images by class: int64 ``[C]``, unknown without counts."""
+    return counts.images.clone() if counts else unknown(num_classes)
+
+
 def unknown(num_classes: int) -> Tensor:
     """What stands in a buffer of counts until a checkpoint's are loaded: int64 ``[C]``."""
     return torch.full((num_classes,), UNKNOWN)
 
 
-def check_known(counts: Tensor, loss: str) -> None:
-    """Check that a buffer of counts was filled.
+class KnownCounts:
+    """Checks once, at its first call, that a buffer of counts was filled.
 
-    Raises:
-        ConfigError: it was not.
+    Args:
+        loss: the name of the loss that is made from them.
     """
-    if bool((counts < 0).any()):
-        raise ConfigError(
-            f"The {loss} loss learns from counts of the training data, and was built without them.",
-            hint="build_detector(config, num_classes, counts), with clis_core.jobs.training_data.class_counts(table)",
-        )
+
+    def __init__(self, loss: str) -> None:
+        self._loss = loss
+        self._checked = False
+
+    def __call__(self, counts: Tensor) -> None:
+        """Check the buffer.
+
+        Raises:
+            ConfigError: it was not filled.
+        """
+        if not self._checked and bool((counts < 0).any()):
+            raise ConfigError(
+                f"The {self._loss} loss learns from counts of the training data, and was built without them.",
+                hint="build_detector(config, num_classes, counts), "
+                "with clis_core.jobs.training_data.class_counts(table)",
+            )
+        self._checked = True

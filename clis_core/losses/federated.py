@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clis_core.config.class_loss import FederatedLoss
-from clis_core.losses import counts as class_counts
 from clis_core.losses.binary import bias_of, targets
-from clis_core.losses.counts import ClassCounts, check_known
+from clis_core.losses.counts import ClassCounts, KnownCounts, images_of
 from clis_core.losses.ranks import of_first, rows_of, share, summed
 
 
@@ -42,8 +41,8 @@ class Federated(nn.Module):
         super().__init__()
         self.config = config
         self.num_logits = num_classes
-        self.register_buffer("images", counts.images.clone() if counts else class_counts.unknown(num_classes))
-        self._checked = False
+        self.register_buffer("images", images_of(counts, num_classes))
+        self._check = KnownCounts(config.kind)
 
     def forward(self, logits: Tensor, labels: Tensor, *, count: bool = True) -> Tensor:
         """The loss of ``[N, C]`` logits and int64 ``[N]`` labels (0 is background), divided by N.
@@ -53,9 +52,7 @@ class Federated(nn.Module):
         Raises:
             ConfigError: it was built without counts.
         """
-        if not self._checked:
-            check_known(self.images, self.config.kind)
-            self._checked = True
+        self._check(self.images)
         with torch.autocast(logits.device.type, enabled=False):
             y = targets(labels, self.num_logits)
             chosen = self._choose(summed(y.sum(0)) > 0).float().expand_as(y)  # [N, C]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     equal = True
     for pairs in PAIRS:
         views = F.normalize(torch.randn(2, pairs, FEATURES, generator=generator), dim=2).to(device)
-        ours, peer = _ours(queue, views), _plain(queue, views)
+        ours = _call(queue, views, lambda f_i, f_d: contrastive_loss(f_i, f_d, queue.held()[0], TAU))
+        peer = _call(queue, views, partial(_plain, queue))
         a, b = ours(), peer()
         equal &= all(torch.allclose(x, y, rtol=1e-4, atol=1e-6) for x, y in zip(a, b, strict=True))
         seconds = alternate({"ours": ours, "peer": peer}, ROUNDS, warm_up=0).wall
@@ -75,10 +77,12 @@ def run(scale: float = 1.0) -> dict[str, Any]:
 Call = Callable[[], tuple[Tensor, ...]]
 
 
-def _ours(queue: KeyQueue, views: Tensor) -> Call:
+def _call(queue: KeyQueue, views: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]) -> Call:
+    """Loss, backward and the new keys; gives the loss and the gradients of both views."""
+
     def call() -> tuple[Tensor, ...]:
         f_i, f_d = (view.clone().requires_grad_() for view in views)
-        loss = contrastive_loss(f_i, f_d, queue.held()[0], TAU)
+        loss = loss_of(f_i, f_d)
         loss.backward()  # type: ignore[no-untyped-call]
         assert f_i.grad is not None
         assert f_d.grad is not None
@@ -88,20 +92,11 @@ def _ours(queue: KeyQueue, views: Tensor) -> Call:
     return call
 
 
-def _plain(queue: KeyQueue, views: Tensor) -> Call:
-    def call() -> tuple[Tensor, ...]:
-        f_i, f_d = (view.clone().requires_grad_() for view in views)
-        positive = torch.einsum("nc,nc->n", f_i, f_d)[:, None]
-        negative = torch.einsum("nc,ck->nk", f_i, queue.keys.clone().T)
-        logits = torch.cat((positive, negative), dim=1) / TAU
-        loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
-        loss.backward()  # type: ignore[no-untyped-call]
-        assert f_i.grad is not None
-        assert f_d.grad is not None
-        _push(queue, views)
-        return loss.detach(), f_i.grad, f_d.grad
-
-    return call
+def _plain(queue: KeyQueue, f_i: Tensor, f_d: Tensor) -> Tensor:
+    positive = torch.einsum("nc,nc->n", f_i, f_d)[:, None]
+    negative = torch.einsum("nc,ck->nk", f_i, queue.keys.clone().T)
+    logits = torch.cat((positive, negative), dim=1) / TAU
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 
 def _push(queue: KeyQueue, views: Tensor) -> None:
