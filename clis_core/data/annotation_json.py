@@ -22,25 +22,45 @@ from clis_core.errors import DataError
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-BOM = b"\xef\xbb\xbf"
+_BOM = b"\xef\xbb\xbf"
 
 
-class _Image(Struct, gc=False):
-    """The fields of an image that are read; the decoder skips the others without building them."""
+class ImageFields(Struct, gc=False):
+    """What every reader takes of an image; the decoder skips other fields without building them."""
 
     id: Id
     width: _Side
     height: _Side
     file_name: str | None = None
     coco_url: str | None = None
-    neg_category_ids: Raw = Raw(b"")
+
+    def names(self) -> tuple[str, str]:
+        """``file_name``, or what ``coco_url`` says where it has none; and split folder and name by ``coco_url``."""
+        url = "/".join((self.coco_url or "").partition("?")[0].split("/")[-2:])
+        return (self.file_name or "").replace("\\", "/") or url, url
 
 
-class _Category(Struct):
+class CategoryFields(Struct):
+    """What every reader takes of a category."""
+
     id: Id
     name: str
     synset: str | None = None
     frequency: object = None
+
+
+class AnnotationFields(Struct, gc=False):
+    """What every reader takes of an annotation."""
+
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: tuple[float, float, float, float]
+    iscrowd: int | bool | None = 0
+
+
+class _Image(ImageFields, gc=False):
+    neg_category_ids: Raw = Raw(b"")
 
 
 @dataclass(frozen=True)
@@ -123,13 +143,7 @@ class _Columns:
         ids, images, categories = self._ids, self._images, self._categories
         boxes, crowd = self._boxes, self._crowd
 
-        class _Annotation(Struct, gc=False):
-            id: Id
-            image_id: Id
-            category_id: Id
-            bbox: tuple[float, float, float, float]
-            iscrowd: int | bool | None = 0
-
+        class _Annotation(AnnotationFields, gc=False):
             def __post_init__(self) -> None:
                 ids.append(self.id)
                 images.append(self.image_id)
@@ -139,7 +153,7 @@ class _Columns:
                 self.id = self.image_id = self.category_id = 0
                 self.bbox = _NO_BOX
 
-        lists = {"images": _Image, "annotations": _Annotation, "categories": _Category}
+        lists = {"images": _Image, "annotations": _Annotation, "categories": CategoryFields}
         return msgspec.defstruct("_File", [(name, list[record]) for name, record in lists.items()])  # type: ignore[valid-type]
 
     @property
@@ -168,10 +182,9 @@ class _Columns:
         return np.frombuffer(self._crowd, np.bool_)
 
 
-def _parse(path: Path) -> tuple[list[_Image], _Columns, list[_Category]]:
+def _parse(path: Path) -> tuple[list[_Image], _Columns, list[CategoryFields]]:
     columns = _Columns()
-    data = map_json(path)
-    text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
+    text = json_text(path)
     file_type = columns.file_type()
     try:
         parsed: Any = msgspec.json.decode(text, type=file_type)
@@ -180,8 +193,13 @@ def _parse(path: Path) -> tuple[list[_Image], _Columns, list[_Category]]:
     return parsed.images, columns, parsed.categories
 
 
-def map_json(path: Path) -> mmap.mmap:
-    """The file's bytes, mapped so that a 1.1 GB json does not become 1.1 GB of memory."""
+def json_text(path: Path) -> memoryview:
+    """The file's bytes behind a byte order mark, mapped so that a 1.1 GB json does not become 1.1 GB of memory."""
+    data = _map(path)
+    return memoryview(data)[len(_BOM) if data[:3] == _BOM else 0 :]
+
+
+def _map(path: Path) -> mmap.mmap:
     try:
         if path.is_dir():
             raise DataError(
@@ -233,7 +251,7 @@ def _look_up(
     return index
 
 
-def _categories(path: Path, records: list[_Category]) -> Categories:
+def _categories(path: Path, records: list[CategoryFields]) -> Categories:
     try:
         return Categories(
             Category(c.id, c.name, c.synset, c.frequency if c.frequency in ("r", "c", "f") else None) for c in records
@@ -245,8 +263,7 @@ def _categories(path: Path, records: list[_Category]) -> Categories:
 def _names(path: Path, images: list[_Image]) -> tuple[list[str], list[str]]:
     names, url_names = [], []
     for k, image in enumerate(images):
-        url = "/".join((image.coco_url or "").partition("?")[0].split("/")[-2:])
-        name = (image.file_name or "").replace("\\", "/") or url
+        name, url = image.names()
         if not name:
             raise DataError(
                 f"{path}: images[{k}] (image {image.id}) has neither file_name nor coco_url.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,19 +148,29 @@ def header_of(data: bytes, name: str) -> Header:
 
 
 def _jpeg_header(data: bytes) -> Header | None:
-    """Walk a JPEG's segments up to the one that states the size; None where there is none."""
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a byte of padding
-            at += 1
-            continue
+    """Look for the segment that states the size; None where there is none."""
+    for marker, at, _ in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
             bits, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
             # CMYK is seldom, and whether it is inverted a convention: Pillow decides, whatever the version.
             return Header(height, width, "JPEG", bits == 8 and channels in (1, 3) and height > 0)
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Walk a JPEG's segments as far as the bytes look like some, and only as far as it is asked.
+
+    Yields:
+        (marker, place of its first byte, place behind the segment).
+    """
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # a byte of padding
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], at, end
+        at = end
 
 
 def _operator(kind: str) -> Callable[[Tensor, int, bool], Tensor] | None:

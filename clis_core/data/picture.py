@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from clis_core.data.decode import MAX_PIXELS, decode, header_of, orientation_of
+from clis_core.data.decode import MAX_PIXELS, decode, header_of, jpeg_segments, orientation_of
 from clis_core.errors import DataError
 
 MAX_BYTES = 64 << 20
@@ -180,13 +180,8 @@ def _is_turned_by(tables: bytes) -> bool:
 
 def _tables(data: bytes) -> bytes | None:
     """The tables of a JPEG as one without data; None if it is not sequential, or its one scan does not end it."""
-    at, channels, kept = 2, 0, [data[:2]]
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a byte of padding
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    channels, kept = 0, [data[:2]]
+    for marker, at, end in jpeg_segments(data):
         if marker not in _SKIPPED:
             kept.append(data[at:end])
         if marker == 0xDA:
@@ -196,7 +191,6 @@ def _tables(data: bytes) -> bytes | None:
             channels = data[at + 9]
         elif marker not in _TABLES and marker not in _SKIPPED:
             return None
-        at = end
     return None
 
 

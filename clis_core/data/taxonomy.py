@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from clis_core.categories import Categories, Category, group_of_count
 from clis_core.data.annotation_faults import FAULTS, explain
-from clis_core.data.annotation_json import BOM, Id, map_json
+from clis_core.data.annotation_json import CategoryFields, json_text
 from clis_core.data.annotations import load_annotations
 from clis_core.errors import ConfigError, DataError
 
@@ -154,15 +154,11 @@ def _without_brackets(text: str) -> tuple[str, list[str]]:
     return " ".join(_BRACKETS.sub("", text).split()), _BRACKETS.findall(text)
 
 
-class _Record(Struct):
+class _Record(CategoryFields):
     """The fields of a category that are read."""
 
-    id: Id
-    name: str
-    synset: str | None = None
     synonyms: list[str] | None = None
     definition: str | None = msgspec.field(name="def", default=None)
-    frequency: object = None
     image_count: object = None
 
     @property
@@ -179,8 +175,7 @@ class _File(Struct):
 
 
 def _of_file(path: Path) -> list[Concept]:
-    data = map_json(path)
-    text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
+    text = json_text(path)
     try:
         records = msgspec.json.decode(text, type=_File).categories
     except FAULTS as error:

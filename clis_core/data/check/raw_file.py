@@ -7,43 +7,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from clis_core.data.annotation_json import Id
+from clis_core.data.annotation_json import CategoryFields, Id, ImageFields
 
-_Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 LISTS = {"images": "D101", "annotations": "D102", "categories": "D103"}
 """The lists of a file, and the code of a fault in a record of each."""
 FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
-class ImageRecord(Struct, gc=False):
+class ImageRecord(ImageFields, gc=False):
     """An image of the file."""
 
-    id: Id
-    width: _Side
-    height: _Side
-    file_name: str | None = None
-    coco_url: str | None = None
     neg_category_ids: list[Id] | None = None
     not_exhaustive_category_ids: list[Id] | None = None
 
-    def url_name(self) -> str:
-        """Split folder and name by ``coco_url``, "" where there is none."""
-        return "/".join((self.coco_url or "").partition("?")[0].split("/")[-2:])
 
-
-class CategoryRecord(Struct):
+class CategoryRecord(CategoryFields):
     """A category of the file."""
 
-    id: Id
-    name: str
-    synset: str | None = None
-    frequency: object = None
     image_count: object = None
     instance_count: object = None
 

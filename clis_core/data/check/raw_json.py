@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
 from clis_core.data.annotation_faults import FAULTS, explain
-from clis_core.data.annotation_json import BOM, Id, map_json
+from clis_core.data.annotation_json import AnnotationFields, json_text
 from clis_core.data.check.findings import Findings
 from clis_core.data.check.raw_file import FEDERATED, LISTS, CategoryRecord, ImageRecord, RawFile
 from clis_core.errors import DataError
@@ -24,12 +24,7 @@ _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|-?Infinity|NaN', re.DOTALL)
 SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 
 
-class _Annotation(Struct, gc=False):
-    id: Id
-    image_id: Id
-    category_id: Id
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool | None = 0
+class _Annotation(AnnotationFields, gc=False):
     ignore: int | bool | None = 0
     area: float | None = None
 
@@ -62,11 +57,10 @@ def read_raw(path: Path, where: str, findings: Findings) -> RawFile:
 def _lists(path: Path, where: str, findings: Findings) -> dict[str, list[Raw] | None]:
     """The three lists, None for one that is not there or is no list."""
     try:
-        data = map_json(path)
+        text = json_text(path)
     except DataError as error:
         findings.add("D001", where, path, "", error.message)
         return {}
-    text = memoryview(data)[len(BOM) if data[:3] == BOM else 0 :]
     try:
         found = msgspec.json.decode(text, type=dict[str, Raw])
     except msgspec.ValidationError as error:
@@ -165,8 +159,7 @@ def _read_images(file: RawFile, raws: list[Raw], where: str, findings: Findings)
     tell = _teller(file, "images", raws, where, findings)
 
     def take(number: int, image: ImageRecord) -> None:
-        url = image.url_name()
-        name = (image.file_name or "").replace("\\", "/") or url
+        name, url = image.names()
         if not name:
             tell(number, "it has neither file_name nor coco_url")
             return
