@@ -15,7 +15,8 @@ from typing import Any
 import requests
 
 from clis_core.data.download.archives import Archive
-from clis_core.data.download.transfer import Patience, WrongBytesError, discard, fetch, open_session
+from clis_core.data.download.part_file import discard
+from clis_core.data.download.transfer import Patience, WrongBytesError, fetch, open_session
 from clis_core.data.download.unpack import DamagedArchiveError, Unpacked, missing_bytes, read_contents, unpack
 from clis_core.data.layout import find_dataset
 from clis_core.errors import DataError, Interrupted

@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import requests
 
+from clis_core.data.download.answers import Remote
 from clis_core.data.download.archives import PARTS, SETS, Archive, Part, SetName
-from clis_core.data.download.transfer import Patience, Remote, have_of, look, open_session
+from clis_core.data.download.part_file import have_of
+from clis_core.data.download.transfer import Patience, look, open_session
 from clis_core.data.download.unpack import count_files, sizes
 from clis_core.errors import JSON_DAMAGE, ConfigError, DataError
 

@@ -6,32 +6,35 @@ or the next process, asks for the rest alone, and begins anew where the file has
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
-import json
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import urllib3.exceptions
 
 from clis_core import __version__
-from clis_core.errors import JSON_DAMAGE, ClisError, DataError
-from clis_core.files import sync_folder, write_text
+from clis_core.data.download.answers import PassingError, Remote, own_words, refuse, tag_of, total_of
+from clis_core.data.download.part_file import (
+    MB,
+    PART,
+    PIECE,
+    digest_of,
+    discard,
+    is_whole,
+    naming_full_disk,
+    note_of,
+    resumable,
+    size_of,
+    write_note,
+)
+from clis_core.errors import DataError
+from clis_core.files import sync_folder
 from clis_core.report import Reporter
 
-PART = ".part"
-MB = 1_000_000
 MOST_UNSTATED = 4_000_000_000
 """Bytes that are taken of a file whose size nobody states."""
-_PIECE = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
 _NO_HEAD = (405, 501)
 
 
@@ -53,35 +56,11 @@ class Patience:
     attempts: int = 6
     backoff: float = 1.0
     most_wait: float = 60.0
-    progress: int = _PIECE
-
-
-@dataclass(frozen=True)
-class Remote:
-    """What a server says of a file.
-
-    Attributes:
-        address: where it is.
-        size: bytes; None where it does not say.
-        tag: what changes with the file and may stand in ``If-Range``: a strong ETag, else the time of its last
-            change; empty where there is neither.
-    """
-
-    address: str
-    size: int | None
-    tag: str
+    progress: int = PIECE
 
 
 class WrongBytesError(Exception):
     """A file that came whole, and is not the one that it should be; it has been thrown away."""
-
-
-class _PassingError(Exception):
-    """An attempt failed, and another may not; ``after`` is how many seconds the server wants to be left alone."""
-
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.after = after
 
 
 def open_session() -> requests.Session:
@@ -101,7 +80,7 @@ def look(session: requests.Session, address: str, patience: Patience) -> Remote:
     for attempt in range(patience.attempts):
         try:
             return _look(session, address, patience)
-        except _PassingError as error:
+        except PassingError as error:
             if attempt + 1 == patience.attempts:
                 raise _unreachable(address, str(error)) from None
             time.sleep(_wait(patience, attempt, error.after))
@@ -133,11 +112,11 @@ def fetch(
     """
     part = path.with_name(path.name + PART)
     best = failed = 0
-    while not _is_whole(part, remote, sha256 is not None):
+    while not is_whole(part, remote, sha256 is not None):
         try:
             _attempt(session, remote, part, sha256 is not None, patience, reporter)
-        except _PassingError as error:
-            have = _size(part)
+        except PassingError as error:
+            have = size_of(part)
             failed, best = (0, have) if have >= best + patience.progress else (failed + 1, best)
             if failed >= patience.attempts:
                 raise _unreachable(remote.address, f"{error}; {have} bytes of it are kept in {part}") from None
@@ -146,69 +125,43 @@ def fetch(
         else:
             break
     if sha256 is not None:
-        found = _digest(part, path.name, reporter)
+        found = digest_of(part, path.name, reporter)
         if found != sha256:
             discard(path)
             raise WrongBytesError(f"its sha256 is {found}, not {sha256}")
     part.replace(path)
-    _note(part).unlink(missing_ok=True)
+    note_of(part).unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def have_of(path: Path) -> int:
-    """Bytes of a file that an earlier attempt has left."""
-    return _size(path.with_name(path.name + PART))
-
-
-def discard(path: Path) -> None:
-    """Throw a file away, and what is there of it."""
-    part = path.with_name(path.name + PART)
-    for file in (path, part, _note(part)):
-        file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def naming_full_disk(path: Path) -> Iterator[None]:
-    """A block whose "no space left" leaves it as a `DataError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DataError(
-            f"The disk is full: {path}; what has come is kept.",
-            hint="Make room, and run the same command again: it goes on. Or take another disk: -o DIR",
-        ) from None
 
 
 def _look(session: requests.Session, address: str, patience: Patience) -> Remote:
     waits = (patience.connect, patience.silence)
-    with _own_words(address):
+    with own_words(address):
         response = session.head(address, timeout=waits, allow_redirects=True)
         if response.status_code in _NO_HEAD:
             with session.get(address, headers={"Range": "bytes=0-0"}, timeout=waits, stream=True) as response:
-                _refuse(response, address)
-                return Remote(address, _total(response), _tag(response))
-        _refuse(response, address)
-        return Remote(address, _total(response), _tag(response))
+                refuse(response, address)
+                return Remote(address, total_of(response), tag_of(response))
+        refuse(response, address)
+        return Remote(address, total_of(response), tag_of(response))
 
 
 def _attempt(
     session: requests.Session, remote: Remote, part: Path, checked: bool, patience: Patience, reporter: Reporter
 ) -> None:
     """One request, and all that comes of it into the file."""
-    tag, have = _resumable(part, remote, checked)
+    tag, have = resumable(part, remote, checked)
     headers = {"Range": f"bytes={have}-", **({"If-Range": tag} if tag else {})} if have else {}
     with (
-        _own_words(remote.address),
+        own_words(remote.address),
         session.get(
             remote.address, headers=headers, timeout=(patience.connect, patience.silence), stream=True
         ) as response,
     ):
         if response.status_code == requests.codes.requested_range_not_satisfiable and have:
             _begin_anew(part, "the server has no such bytes")
-        _refuse(response, remote.address)
-        total = _total(response)
+        refuse(response, remote.address)
+        total = total_of(response)
         if remote.size is not None and total not in (None, remote.size):
             _begin_anew(part, f"the file has changed: {total} bytes, not {remote.size}")
         if response.status_code == requests.codes.partial_content:
@@ -216,14 +169,14 @@ def _attempt(
         else:
             have = 0
             part.unlink(missing_ok=True)
-            write_text(_note(part), json.dumps({"address": remote.address, "tag": _tag(response), "size": remote.size}))
+            write_note(part, remote.address, tag_of(response), remote.size)
         _write(response, part, have, total if remote.size is None else remote.size, reporter)
 
 
 def _write(response: requests.Response, part: Path, have: int, size: int | None, reporter: Reporter) -> None:
     task, most = f"{part.name.removesuffix(PART)} MB", None if size is None else max(1, -(-size // MB))
     with naming_full_disk(part), part.open("ab") as file:
-        while piece := response.raw.read1(_PIECE, decode_content=False):
+        while piece := response.raw.read1(PIECE, decode_content=False):
             file.write(piece)
             have += len(piece)
             if size is not None and have > size:
@@ -239,92 +192,23 @@ def _write(response: requests.Response, part: Path, have: int, size: int | None,
         file.flush()
         os.fsync(file.fileno())
     if size is not None and have < size:
-        raise _PassingError("the connection was cut")
+        raise PassingError("the connection was cut")
     if most is not None:
         reporter.progress(task, most, most)
-
-
-def _resumable(part: Path, remote: Remote, checked: bool) -> tuple[str, int]:
-    """The tag of what is there, and its bytes; none where nothing would tell that the rest is of another file."""
-    note = _read_note(part)
-    tag = str(note.get("tag", "")) if note.get("address") == remote.address else ""
-    return tag, _size(part) if note and (tag or checked) else 0
 
 
 def _check_range(response: requests.Response, part: Path, have: int, tag: str) -> None:
     asked = re.match(rf"bytes {have}-", response.headers.get("Content-Range", ""))
     if not have or asked is None:
         _begin_anew(part, "the server sent other bytes than were asked for")
-    now = _tag(response)
+    now = tag_of(response)
     if tag and now and now != tag:
         _begin_anew(part, "the file has changed")
 
 
 def _begin_anew(part: Path, why: str) -> None:
     part.unlink(missing_ok=True)
-    raise _PassingError(f"{why}; beginning anew")
-
-
-def _is_whole(part: Path, remote: Remote, checked: bool) -> bool:
-    tag, have = _resumable(part, remote, checked)
-    return have == remote.size and (checked or tag == remote.tag)
-
-
-def _digest(part: Path, name: str, reporter: Reporter) -> str:
-    digest, size, done = hashlib.sha256(), _size(part), 0
-    task, most = f"{name} checked, MB", max(1, -(-size // MB))
-    with part.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-            done += len(piece)
-            reporter.progress(task, min(done // MB, most - 1), most)
-    reporter.progress(task, most, most)
-    return digest.hexdigest()
-
-
-def _note(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _read_note(part: Path) -> dict[str, object]:
-    try:
-        note = json.loads(_note(part).read_bytes())
-    except (OSError, *JSON_DAMAGE):
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _tag(response: requests.Response) -> str:
-    tag = response.headers.get("ETag", "")
-    # A weak one may stay where the bytes change.
-    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
-
-
-def _total(response: requests.Response) -> int | None:
-    """Bytes of the whole file."""
-    if response.status_code == requests.codes.partial_content:
-        found = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        return int(found[1]) if found else None
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
-
-
-def _refuse(response: requests.Response, address: str) -> None:
-    """Raise for a response that is not the file."""
-    status = response.status_code
-    if status in (requests.codes.ok, requests.codes.partial_content):
-        return
-    if status in _PASSING:
-        after = response.headers.get("Retry-After", "")
-        raise _PassingError(f"the server answers {status}", float(after) if after.isdigit() else 0.0)
-    raise DataError(f"{address}: the server answers {status}.", hint="Look whether it has moved; or --base-url URL")
+    raise PassingError(f"{why}; beginning anew")
 
 
 def _wait(patience: Patience, failed: int, after: float) -> float:
@@ -333,20 +217,3 @@ def _wait(patience: Patience, failed: int, after: float) -> float:
 
 def _unreachable(address: str, why: str) -> DataError:
     return DataError(f"{address}: {why}.", hint="Run the same command again later: it goes on; or --base-url URL")
-
-
-@contextlib.contextmanager
-def _own_words(address: str) -> Iterator[None]:
-    """Turn what requests and urllib3 raise into what may pass and what does not."""
-    try:
-        yield
-    except (ClisError, _PassingError):
-        raise
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise _PassingError("no answer in time") from None
-    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        raise DataError(f"{address}: the connection is not safe: {error}.", hint="Or --base-url URL") from None
-    except (requests.ConnectionError, urllib3.exceptions.ProtocolError):
-        raise _PassingError("the connection failed or was cut") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise DataError(f"{address} is no address: {error}.", hint="As in --base-url https://host/folder") from None

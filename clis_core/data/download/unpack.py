@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clis_core.data.download.transfer import naming_full_disk
+from clis_core.data.download.part_file import naming_full_disk
 from clis_core.files import TEMPORARY, sync_folder
 from clis_core.report import Reporter
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from clis_core.data.download import transfer
-from clis_core.data.download.transfer import Remote, WrongBytesError, fetch, have_of, look, open_session
+from clis_core.data.download.answers import Remote
+from clis_core.data.download.part_file import have_of
+from clis_core.data.download.transfer import WrongBytesError, fetch, look, open_session
 from clis_core.errors import DataError
 from clis_core.report import SilentReporter
 from tests.data.download.web import QUICK, Web, serving
