@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from clis_core.categories import Categories, Category
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
+from clis_core.data.shards.sample import Sample
 from clis_core.report import SilentReporter
 
 WNIDS = ("n01440764", "n02084071", "n07747607")

@@ -9,8 +9,9 @@ from typing import Any
 
 from clis_core import __version__
 from clis_core.categories import Categories
-from clis_core.data.shards.builder import ShardBuilder, is_finished
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import Manifest, read_manifest
+from clis_core.data.shards.out_folder import is_finished
 from clis_core.data.sources.member import Source
 from clis_core.errors import DataError, Interrupted
 from clis_core.files import write_text

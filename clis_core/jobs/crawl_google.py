@@ -22,8 +22,8 @@ from clis_core.data.crawl.search import AddressList
 from clis_core.data.crawl.selection import choose, is_chosen
 from clis_core.data.crawl.shared import CrawlOptions
 from clis_core.data.layout import open_split
-from clis_core.data.shards.builder import is_finished
 from clis_core.data.shards.manifest import Manifest, read_manifest
+from clis_core.data.shards.out_folder import is_finished
 from clis_core.data.taxonomy import concepts
 from clis_core.errors import DataError, Interrupted
 from clis_core.files import locked

@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from clis_core.categories import Category
-from clis_core.data.shards.builder import DUPLICATE, Sample, ShardBuilder
+from clis_core.data.shards.builder import DUPLICATE, ShardBuilder
+from clis_core.data.shards.sample import Sample
 from clis_core.data.sources.member import START, Member, Position, Source
 from clis_core.errors import DataError, Interrupted
 from clis_core.jobs.build_options import BuildOptions, Selection

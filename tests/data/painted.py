@@ -14,8 +14,9 @@ from torch import Tensor
 
 from clis_core.categories import Categories, Category
 from clis_core.data.regions import REGION, name_of, regions_beside, write_about, write_part
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.reader import Shards
+from clis_core.data.shards.sample import Sample
 from clis_core.report import SilentReporter
 
 GROUND = (60, 60, 60)

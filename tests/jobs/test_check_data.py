@@ -21,7 +21,8 @@ from clis_core.categories import Categories, Category
 from clis_core.config.data import DataConfig
 from clis_core.data.check.findings import SHOWN, Finding
 from clis_core.data.check.rules import RULES
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
+from clis_core.data.shards.sample import Sample
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.check_data import CheckOptions, CheckReport, check_data
 from clis_core.report import SilentReporter

@@ -15,8 +15,9 @@ from clis_core.data.crawl.folder import CrawlFolder
 from clis_core.data.crawl.record import Record
 from clis_core.data.crawl.selection import Choice, kept_pictures
 from clis_core.data.picture import RefusedPictureError, check_picture
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import Manifest
+from clis_core.data.shards.sample import Sample
 from clis_core.errors import DataError, Interrupted
 from clis_core.report import Reporter
 

@@ -16,16 +16,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from clis_core.categories import Categories
 from clis_core.data.shards.keys import SeenKeys, hash_of_content, key_of
-from clis_core.data.shards.manifest import FORMAT, MANIFEST, REFUSED, Manifest, write_manifest
+from clis_core.data.shards.manifest import FORMAT, REFUSED, Manifest, write_manifest
 from clis_core.data.shards.members import json_bytes, members
-from clis_core.data.shards.out_folder import check_own, tidy, writing
+from clis_core.data.shards.out_folder import check_own, finished_already, is_finished, tidy, writing
 from clis_core.data.shards.packing import pack
+from clis_core.data.shards.sample import Sample
 from clis_core.data.shards.staging import LOCK, STAGING, Staging
 from clis_core.errors import DataError
 from clis_core.files import locked, replacing
@@ -36,35 +37,6 @@ CHECKPOINT_BYTES = 256 << 20
 CHECKPOINT_SECONDS = 30.0
 
 _ROW = struct.Struct("<iqiiqiiQQ")  # `ROW`
-
-
-class Sample(NamedTuple):
-    """A labelled picture.
-
-    Attributes:
-        prefix: what its key starts with: the WordNet id or the class name.
-        name: of the file in its source, for the key and the record.
-        category: its id.
-        jpeg: upright, grey or RGB.
-        height: pixels.
-        width: pixels.
-        record: more fields of its json: where it comes from, what was changed.
-        sha256: of ``jpeg``, hexadecimal; None has it computed.
-    """
-
-    prefix: str
-    name: str
-    category: int
-    jpeg: bytes
-    height: int
-    width: int
-    record: Mapping[str, Any]
-    sha256: str | None = None
-
-
-def is_finished(out: Path) -> bool:
-    """Whether a folder holds finished shards."""
-    return (out / MANIFEST).is_file()
 
 
 class ShardBuilder:
@@ -141,7 +113,7 @@ class ShardBuilder:
     def __enter__(self) -> Self:
         if is_finished(self._out):
             shutil.rmtree(self._out / STAGING, ignore_errors=True)  # of a process that was killed at the very end
-            raise self._finished()
+            raise finished_already(self._out)
         with self._disk(), contextlib.ExitStack() as held:
             check_own(self._out)
             (self._out / STAGING).mkdir(parents=True, exist_ok=True)
@@ -151,7 +123,7 @@ class ShardBuilder:
                     hint="Wait until it has ended, or take another folder: -o FOLDER",
                 )
             if is_finished(self._out):  # in this moment
-                raise self._finished()
+                raise finished_already(self._out)
             tidy(self._out)
             self._staging.start(self._plan)
             self._restore()
@@ -274,18 +246,7 @@ class ShardBuilder:
 
     def _write(self, sample: Sample, key: str, sha256: str, hashed: int, content: int) -> None:
         """Write a sample that is new."""
-        record = {
-            "key": key,
-            "class_name": self._names[sample.category],
-            "category_id": sample.category,
-            "width": sample.width,
-            "height": sample.height,
-            "sha256": sha256,
-            "filename": sample.name,
-        }
-        if not record.keys().isdisjoint(sample.record):
-            raise ValueError(f"a record has fields of its own called {sorted(record.keys() & sample.record.keys())}")
-        data = json_bytes({**record, **sample.record})
+        data = json_bytes(sample.to_record(key, self._names[sample.category], sha256))
         drawn = hashlib.blake2b(b"%d %d" % (self._seed, self._number), digest_size=8).digest()
         bucket = int.from_bytes(drawn, "little") % len(self._staging.sizes)
         with self._disk():
@@ -315,12 +276,6 @@ class ShardBuilder:
     def _check_usable(self) -> None:
         if not self._usable:
             raise RuntimeError("a ShardBuilder is used within its with block, until finish or a full disk")
-
-    def _finished(self) -> DataError:
-        return DataError(
-            f"{self._out} is already finished; finished shards never change.",
-            hint="To build others, take another folder: -o FOLDER",
-        )
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:

@@ -8,12 +8,26 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from clis_core.data.shards.manifest import MANIFEST
 from clis_core.data.shards.staging import STAGING
 from clis_core.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEFT = re.compile(r"\.(\d{5,}\.(tar|index\.npy)|(manifest|matching)\.json|refused\.jsonl)\.[0-9a-f-]+\.tmp")
 _TAKEN = re.compile(r".*\.(tar|index\.npy)|refused\.jsonl")
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a folder holds finished shards."""
+    return (out / MANIFEST).is_file()
+
+
+def finished_already(out: Path) -> DataError:
+    """What to say where shards would be built into finished ones."""
+    return DataError(
+        f"{out} is already finished; finished shards never change.",
+        hint="To build others, take another folder: -o FOLDER",
+    )
 
 
 def check_own(out: Path) -> None:

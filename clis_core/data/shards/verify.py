@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.data.decode import decode
-from clis_core.data.shards.builder import is_finished
 from clis_core.data.shards.index import PARTS, index_tar, read_index
 from clis_core.data.shards.keys import SeenKeys, hash_of_key
 from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
 from clis_core.data.shards.open_files import OpenFile, read_at
+from clis_core.data.shards.out_folder import is_finished
 from clis_core.data.shards.staging import STAGING
 from clis_core.errors import DataError
 from clis_core.report import Reporter

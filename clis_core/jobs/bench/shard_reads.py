@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from clis_core.categories import Categories, Category
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.reader import Shards
+from clis_core.data.shards.sample import Sample
 from clis_core.data.shards.stream import stream
 from clis_core.jobs.bench.loading import draw_photograph
 from clis_core.jobs.bench.timing import alternate, medians, ratio

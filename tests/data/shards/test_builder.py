@@ -28,9 +28,11 @@ from hypothesis import strategies as st
 from clis_core import files
 from clis_core.data.shards import builder as module
 from clis_core.data.shards import staging
-from clis_core.data.shards.builder import Sample, ShardBuilder, is_finished
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import INDEX, read_manifest
 from clis_core.data.shards.members import header
+from clis_core.data.shards.out_folder import is_finished
+from clis_core.data.shards.sample import Sample
 from clis_core.errors import DataError
 from clis_core.files import locked
 from clis_core.report import SilentReporter

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from clis_core.data.shards import hashed_file, packing, staging
-from clis_core.data.shards.builder import is_finished
 from clis_core.data.shards.early_sync import EarlySync
 from clis_core.data.shards.hashed_file import HashedFile
+from clis_core.data.shards.out_folder import is_finished
 from clis_core.errors import DataError
 from tests.data.shards.world import build, content, samples
 

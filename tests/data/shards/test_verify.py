@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.index import index_tar
 from clis_core.data.shards.info import info
 from clis_core.data.shards.reader import Shards
+from clis_core.data.shards.sample import Sample
 from clis_core.data.shards.verify import Report, verify
 from clis_core.errors import DataError
 from clis_core.report import SilentReporter

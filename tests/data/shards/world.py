@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from clis_core.categories import Categories, Category
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import Manifest
+from clis_core.data.shards.sample import Sample
 from clis_core.report import SilentReporter
 
 CATEGORIES = Categories(
