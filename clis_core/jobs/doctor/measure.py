@@ -16,9 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from clis_core.batch import Batch, RawImage, Target
+from clis_core.batch import Batch
 from clis_core.categories import Categories, Category
-from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.errors import ClisError
 from clis_core.report import Reporter, SilentReporter
@@ -33,7 +32,6 @@ MOST_SECONDS = 60.0
 """For the steps of the next size; beyond it the rest is told from the smaller ones."""
 SAFE = 0.9
 """Part of the free memory that may be filled."""
-_BOXES = 12
 _RATE = 1e-12  # the same work, while random weights stay as they are
 
 
@@ -148,31 +146,6 @@ def predicted_memory(done: Sequence[Size], images: int) -> float:
     return b.memory + slope * (images - b.images)
 
 
-def drawn_batch(config: RunConfig, classes: int, images: int) -> Batch:
-    """Images of noise in the largest size that training sees, each with twelve boxes; with mosaics and patches."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    short = max(config.data.short_sides)
-    height, width = min(short, config.data.long_side), min(config.data.long_side, round(short * 5 / 3))
-    raw, targets = [], []
-    for _ in range(images):
-        pixels = torch.randint(0, 256, (480, round(480 * width / height), 3), dtype=torch.uint8, generator=generator)
-        frame = torch.tensor([width, height], dtype=torch.float32)
-        centre = torch.rand(_BOXES, 2, generator=generator) * frame
-        side = (0.05 + 0.35 * torch.rand(_BOXES, 2, generator=generator)) * frame
-        boxes = torch.cat((centre - side / 2, centre + side / 2), dim=1).clamp(min=0)
-        boxes = torch.minimum(boxes, frame.repeat(2))
-        raw.append(RawImage(pixels.permute(2, 0, 1), (height, width)))
-        targets.append(Target(boxes, torch.randint(1, classes + 1, (_BOXES,), generator=generator)))
-    batch = Batch(raw, targets, [f"drawn image {n}" for n in range(images)])
-    if not learns_from_pictures(config.method) or not config.pictures.s:
-        return batch
-    from clis_core.jobs.bench.clis_step import with_pictures
-
-    return with_pictures(batch, config.pictures.s, config.pictures.t, config.pictures.mosaic, classes)
-
-
 class _EnoughError(Exception):
     """No more batches are wanted."""
 
@@ -237,10 +210,11 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
 
     from clis_core.detectors.build import build_detector
     from clis_core.detectors.checkpoint import without_first_weights
+    from clis_core.jobs.doctor.drawn import drawn_counts
     from clis_core.jobs.training_state import training_state
 
     torch.manual_seed(0)
-    detector = build_detector(without_first_weights(config.detector), classes, _counts(classes))
+    detector = build_detector(without_first_weights(config.detector), classes, drawn_counts(classes))
     with torch.no_grad():
         for name, parameter in detector.named_parameters():
             if ".backbone." in name and parameter.ndim == 4 and config.detector.backbone.norm != "group":
@@ -253,6 +227,7 @@ def _steps(state: Any, config: RunConfig, classes: int, images: int, device: Any
     """Some steps of the real loop."""
     import torch
 
+    from clis_core.jobs.doctor.drawn import drawn_batch
     from clis_core.training.loop import train_loop
 
     batch = drawn_batch(config, classes, images)
@@ -306,13 +281,3 @@ def _state_bytes(state: Any) -> int:
     if state.averaged is not None:
         tensors |= {id(t): t for t in state.averaged.module.state_dict().values()}
     return sum(t.numel() * t.element_size() for t in tensors.values())
-
-
-def _counts(classes: int) -> Any:
-    """Counts of training data as long-tailed as LVIS, for class losses that are made from them."""
-    import torch
-
-    from clis_core.losses.counts import ClassCounts
-
-    images = (10_000 / torch.arange(1, classes + 1).float()).ceil().long()
-    return ClassCounts(images, 2 * images, 100_000)

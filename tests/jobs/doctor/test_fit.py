@@ -12,8 +12,9 @@ from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.run import RunConfig
 from clis_core.config.train import TrainConfig
 from clis_core.jobs.doctor import fit as module
+from clis_core.jobs.doctor.drawn import drawn_batch
 from clis_core.jobs.doctor.fit import checkpoints, judge, largest_part, suggest
-from clis_core.jobs.doctor.measure import Measured, Size, drawn_batch, measure, next_size, predicted_memory
+from clis_core.jobs.doctor.measure import Measured, Size, measure, next_size, predicted_memory
 from clis_core.report import SilentReporter
 
 GB = 1_000_000_000
