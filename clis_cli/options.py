@@ -16,6 +16,16 @@ def preset_names(incomplete: str) -> Iterable[str]:
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
+Data = Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")]
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="SHARDS", help="Pictures with a class label; the workspace's if left out."),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option("--regions", metavar="DIR|full-image|centre", help="Their regions; SHARDS-regions if left out."),
+]
+Batch = Annotated[int | None, typer.Option("--batch", "-b", metavar="N", help="Images a step.")]
 Preset = Annotated[
     str | None,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from clis_core.errors import DataError
 
 Group = Literal["r", "c", "f"]
+GROUP_NAMES = {"r": "rare", "c": "common", "f": "frequent"}
 
 RARE_MAX_IMAGES = 10
 COMMON_MAX_IMAGES = 100

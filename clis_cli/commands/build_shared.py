@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clis_cli import console
+from clis_core.categories import GROUP_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows of a list on the screen before a build; --dry-run shows all."""
 IMAGENET = "one of ImageNet's 21,841 classes"
-GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
 
 Sources = Annotated[
     list[Path] | None,
@@ -145,7 +145,7 @@ def tell_coverage(vocabulary: Vocabulary, as_json: bool) -> None:
 
 def tell_match(vocabulary: Vocabulary, what: str, most: int | None) -> None:
     """What matched, on stderr."""
-    groups = ", ".join(f"{n} of {of} {GROUPS[group]}" for group, (n, of) in vocabulary.coverage().items())
+    groups = ", ".join(f"{n} of {of} {GROUP_NAMES[group]}" for group, (n, of) in vocabulary.coverage().items())
     counts = f"{len(vocabulary.by_wnid)} of {len(vocabulary.categories)} categories match {what}"
     console.note(counts + (f" ({groups})." if groups else "."))
     rows = [f"{_name(vocabulary.categories, id_)}: {why}" for id_, why in vocabulary.unmatched.items()]

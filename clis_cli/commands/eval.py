@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clis_cli import console, options
+from clis_core.categories import GROUP_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ Engine = Literal["hotcoco", "lvis", "pycocotools"]
 WRITTEN = "metrics, class table, mistakes, calibration"
 SHOWN = ("per_class", "mistakes")
 FIXED = ("AP_fixed", "APr_fixed", "APc_fixed", "APf_fixed", "AP_pool", "APr_pool", "APc_pool", "APf_pool")
-GROUPS = {"r": "rare", "c": "common", "f": "frequent"}
+_GROUPS = [*GROUP_NAMES, None]
 LINES = 20
 """Classes in the list of those that are missed."""
 
@@ -213,11 +214,11 @@ def _print_classes(record: Mapping[str, Any]) -> None:
 
 def _rare_and_low_first(record: Mapping[str, Any]) -> tuple[int, float, int]:
     ap = record["AP"]
-    return [*GROUPS, None].index(record["group"]), 101.0 if ap is None else ap, record["id"]
+    return _GROUPS.index(record["group"]), 101.0 if ap is None else ap, record["id"]
 
 
 def _print_mistakes(record: Mapping[str, Any]) -> None:
-    groups = {GROUPS.get(name, name): group for name, group in record["groups"].items()}
+    groups = {GROUP_NAMES.get(name, name): group for name, group in record["groups"].items()}
     kinds = list(record["groups"]["all"]["dAP50"])
     rows = [
         [name, *(_number(value) for value in (group["AP50"], *group["dAP50"].values()))]
@@ -231,7 +232,7 @@ def _print_mistakes(record: Mapping[str, Any]) -> None:
     )
     head = ["class", "group", "objects", "found", "wrong class", "badly placed", "missed", "taken for"]
     lost = [c for c in record["classes"] if c["objects"]["found"] < c["objects"]["all"]]
-    lost.sort(key=lambda c: ([*GROUPS, None].index(c["group"]), c["objects"]["found"] - c["objects"]["all"], c["id"]))
+    lost.sort(key=lambda c: (_GROUPS.index(c["group"]), c["objects"]["found"] - c["objects"]["all"], c["id"]))
     rows = [
         [
             *(c["name"], c["group"] or "-"),

@@ -12,7 +12,7 @@ from clis_cli import console, options
 
 
 def init(
-    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")] = None,
+    data: options.Data = None,
     runs: Annotated[
         Path | None, typer.Option("--runs", metavar="DIR", help="Folder for the runs; runs if left out.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from clis_cli import console, options
-from clis_cli.commands.shards import WORDS
+from clis_core.categories import GROUP_NAMES
 
 if TYPE_CHECKING:
     from clis_core.data.epoch_counts import EpochCounts
@@ -21,19 +21,13 @@ def inspect(
         str | None, typer.Argument(metavar="RUN", help="A run's folder or name: what its training sees.")
     ] = None,
     *,
-    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", metavar="SHARDS", help="Pictures with a class label; the workspace's if left out."),
-    ] = None,
-    regions: Annotated[
-        str | None,
-        typer.Option("--regions", metavar="DIR|full-image|centre", help="Their regions; SHARDS-regions if left out."),
-    ] = None,
+    data: options.Data = None,
+    images: options.Images = None,
+    regions: options.Regions = None,
     preset: options.Preset = None,
     config: options.Config = None,
     settings: options.Settings = None,
-    batch: Annotated[int | None, typer.Option("--batch", "-b", metavar="N", help="Images a step.")] = None,
+    batch: options.Batch = None,
     seed: options.Seed = None,
     out: Annotated[
         Path | None,
@@ -125,7 +119,7 @@ def _tell(counts: EpochCounts, *, by_class: bool) -> None:
     console.print_table(title, ("group", "classes", *head), groups)
     if by_class:
         rows = [
-            (c.name, WORDS.get(c.group or "", ""), *(str(int(counts.by_class[name][k])) for name in names))
+            (c.name, GROUP_NAMES.get(c.group or "", ""), *(str(int(counts.by_class[name][k])) for name in names))
             for k, c in enumerate(counts.categories)
         ]
         console.print_table("", ("class", "group", *head), rows)

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from clis_cli import console, options
+from clis_core.categories import GROUP_NAMES
 
 app = typer.Typer(no_args_is_help=True, help="Look into folders of shards.")
 
 SHOWN = 20
 """Problems on the screen; --json has all."""
-WORDS = {"r": "rare", "c": "common", "f": "frequent"}
 
 Folder = Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of shards; the workspace's if left out.")]
 
@@ -85,7 +85,7 @@ def info(
         f"{path}: {found.samples} pictures in {files}, {found.size / 1e6:.0f} MB",
         ("group", "categories", "with pictures", "pictures"),
         [
-            (WORDS[group], str(of.categories), str(of.with_pictures), str(of.pictures))
+            (GROUP_NAMES[group], str(of.categories), str(of.with_pictures), str(of.pictures))
             for group, of in found.groups.items()
         ]
         + [("all", str(len(found.counts)), str(sum(n > 0 for _, n in found.counts)), str(found.samples))],
@@ -94,7 +94,10 @@ def info(
         console.print_table(
             "",
             ("category", "group", "pictures"),
-            [(category.name, WORDS.get(category.group or "", ""), str(count)) for category, count in found.counts],
+            [
+                (category.name, GROUP_NAMES[category.group] if category.group else "", str(count))
+                for category, count in found.counts
+            ],
         )
     if found.without:
         console.note(f"{len(found.without)} categories have no picture:")

@@ -15,15 +15,9 @@ if TYPE_CHECKING:
 
 def train(
     *,
-    data: Annotated[Path | None, typer.Option("--data", "-d", metavar="DIR", help="Folder of the data set.")] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", metavar="SHARDS", help="Pictures with a class label; the workspace's if left out."),
-    ] = None,
-    regions: Annotated[
-        str | None,
-        typer.Option("--regions", metavar="DIR|full-image|centre", help="Their regions; SHARDS-regions if left out."),
-    ] = None,
+    data: options.Data = None,
+    images: options.Images = None,
+    regions: options.Regions = None,
     preset: options.Preset = None,
     config: options.Config = None,
     settings: options.Settings = None,
@@ -37,7 +31,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: -o RUN, else the newest.")] = False,
     iterations: Annotated[int | None, typer.Option("--iterations", "-n", metavar="N", help="Optimiser steps.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", "-b", metavar="N", help="Images a step.")] = None,
+    batch: options.Batch = None,
     lr: Annotated[
         float | None, typer.Option("--lr", metavar="X", help="Learning rate at train.lr_batch images a step.")
     ] = None,

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clis_core.categories import Categories
+from clis_core.categories import GROUP_NAMES, Categories
 from clis_core.data.annotations import AnnotationTable
 from clis_core.data.companions import PictureSet
 from clis_core.data.loader import TrainingLoader
 
 COLUMNS = ("images", "instances", "images_drawn", "instances_drawn", "pictures", "pictures_drawn", "pasted")
-_WORDS = {"r": "rare", "c": "common", "f": "frequent"}
 _TOLD = 1000  # images of the epoch between two words of progress
 
 
@@ -44,7 +43,7 @@ class EpochCounts:
 
     def groups(self) -> dict[str, dict[str, int]]:
         """The same by rare, common, frequent and all classes: their number, and sums over them."""
-        members = {word: [k - 1 for k in self.categories.labels_in_group(g)] for g, word in _WORDS.items()}  # type: ignore[arg-type]
+        members = {word: [k - 1 for k in self.categories.labels_in_group(g)] for g, word in GROUP_NAMES.items()}  # type: ignore[arg-type]
         members["all"] = list(range(len(self.categories)))
         return {
             word: {"classes": len(which), **{name: int(counts[which].sum()) for name, counts in self.by_class.items()}}
