@@ -164,7 +164,7 @@ def without_first_weights(config: DetectorConfig) -> DetectorConfig:
     return config.model_copy(update={"backbone": config.backbone.model_copy(update={"init": "none"})})
 
 
-def load_detector(path: Path | str, device: torch.device | str = "cpu") -> Shipped:
+def detector_from_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Shipped:
     """Read a detector from a checkpoint file.
 
     Raises:

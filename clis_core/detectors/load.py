@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from clis_core.categories import Categories
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.faster_rcnn import FasterRCNN
 
@@ -60,5 +60,5 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
 
             return Loaded(*read_safetensors(path, device))
         case _:
-            return Loaded(*load_detector(path, device))
+            return Loaded(*detector_from_checkpoint(path, device))
     return Loaded(exported, exported.categories, exported.about.step)

@@ -17,7 +17,7 @@ from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
 from clis_core.data.workers import naming_dead_workers
-from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.detectors.load import Model
 from clis_core.errors import CheckpointError, Interrupted
 from clis_core.evaluation.analysis import SCORE_CUT
@@ -82,7 +82,7 @@ def evaluate_run(
         reporter = reporter if first else SilentReporter()
         device = open_device(device_of_rank(config.device, all_ranks))
         path = find_checkpoint(run, checkpoint)
-        shipped = load_detector(path, device)
+        shipped = detector_from_checkpoint(path, device)
         detector = shipped.detector
         detector.config = with_inference_settings(detector.config, config.detector)
         data = open_split(config.data, split, run.parent / ".cache")

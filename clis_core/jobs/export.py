@@ -14,7 +14,7 @@ from clis_core.config.run import RunConfig
 from clis_core.data.decode import read_image
 from clis_core.data.layout import open_split
 from clis_core.detectors.build import Detector
-from clis_core.detectors.checkpoint import Shipped, fingerprint, load_detector
+from clis_core.detectors.checkpoint import Shipped, detector_from_checkpoint, fingerprint
 from clis_core.detectors.export.about import About, Precision, check_frame
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.export.parity import TOLERANCES, Parity, compare, refer
@@ -97,7 +97,7 @@ def export(run: Path, config: RunConfig, out: Path, options: ExportOptions, *, r
     if options.frame is not None:
         check_frame(options.frame)
     path = find_checkpoint(run, options.checkpoint)
-    shipped = load_detector(path)
+    shipped = detector_from_checkpoint(path)
     shipped.detector.config = with_inference_settings(shipped.detector.config, config.detector)
     about = About(
         shipped.detector.config,

@@ -9,7 +9,7 @@ from typing import Literal
 from clis_core.config.run import RunConfig
 from clis_core.data.layout import open_split
 from clis_core.data.workers import naming_dead_workers
-from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.errors import Interrupted
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.results_json import to_coco_json
@@ -51,7 +51,7 @@ def export_results(
         Interrupted: SIGINT or SIGTERM came.
     """
     path = find_checkpoint(run, checkpoint)
-    shipped = load_detector(path, open_device(config.device))
+    shipped = detector_from_checkpoint(path, open_device(config.device))
     shipped.detector.config = with_inference_settings(shipped.detector.config, config.detector)
     data = open_split(config.data, split, run.parent / ".cache")
     shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))

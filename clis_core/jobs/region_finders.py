@@ -19,7 +19,7 @@ from clis_core.data.shards.index import read_index
 from clis_core.data.shards.pixels import decode_picture
 from clis_core.data.shards.reader import Shards
 from clis_core.data.workers import load_batches
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.convnorm import freeze
 from clis_core.detectors.label_regions import Rule, label_regions
 from clis_core.errors import ConfigError, DataError
@@ -175,7 +175,7 @@ class DetectorFinder:
 
     def __init__(self, shards: Shards, checkpoint: Path, rule: Rule, options: RegionOptions) -> None:
         self._shards, self._rule, self._options = shards, rule, options
-        self._detector, categories, self._step = load_detector(checkpoint, open_device(options.device))
+        self._detector, categories, self._step = detector_from_checkpoint(checkpoint, open_device(options.device))
         self._sha256 = fingerprint(self._detector.state_dict())
         self._labels = labels_of(categories, shards)
         config = self._detector.config

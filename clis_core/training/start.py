@@ -8,7 +8,7 @@ from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
 from clis_core.config.train import Learn
 from clis_core.detectors.build import Detector
-from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.errors import CheckpointError, ConfigError
 
 CLASSIFIER = "head.fc_cls."
@@ -35,7 +35,7 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
     Raises:
         CheckpointError: the checkpoint cannot be read, knows other classes, or does not fit outside of the class layer.
     """
-    shipped = load_detector(path)
+    shipped = detector_from_checkpoint(path)
     if [(c.id, c.name) for c in shipped.categories] != [(c.id, c.name) for c in categories]:
         raise CheckpointError(
             f"{path}: knows other classes than the training data have.",

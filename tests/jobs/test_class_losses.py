@@ -7,7 +7,7 @@ import torch
 
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.errors import CheckpointError, ConfigError
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
@@ -25,7 +25,7 @@ def config_for(root, **values):
 
 
 def last(run):
-    return load_detector(checkpoints_of(run)[-1]).detector.state_dict()
+    return detector_from_checkpoint(checkpoints_of(run)[-1]).detector.state_dict()
 
 
 def counted(root):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from tests.draw import draw_lvis, draw_pictures
 from tests.processes import ENVIRONMENT, ROOT, kill_when
 
@@ -83,7 +83,7 @@ def test_from_pictures_to_a_detector_killed_and_resumed(tmp_path: Path) -> None:
     whole, killed = last(tmp_path / "whole"), last(tmp_path / "killed")
     assert whole["step"] == killed["step"] == STEPS
     prints = [
-        fingerprint(load_detector(checkpoints_of(tmp_path / run)[-1]).detector.state_dict())
+        fingerprint(detector_from_checkpoint(checkpoints_of(tmp_path / run)[-1]).detector.state_dict())
         for run in ("whole", "killed")
     ]
     assert prints[0] == prints[1]

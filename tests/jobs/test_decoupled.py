@@ -11,7 +11,7 @@ import torch
 from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import fingerprint, detector_from_checkpoint
 from clis_core.errors import ConfigError
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
@@ -27,7 +27,7 @@ def config_of(root: Path, *layers: dict[str, Any]) -> RunConfig:
 
 
 def last(run: Path) -> dict[str, torch.Tensor]:
-    return load_detector(checkpoints_of(run)[-1]).detector.state_dict()
+    return detector_from_checkpoint(checkpoints_of(run)[-1]).detector.state_dict()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 
 from clis_core.config.load import Layer, load_config, preset_layer, resolve, save_config
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.errors import CheckpointError, ConfigError, DataError, Interrupted
 from clis_core.evaluation import predict as predicting
 from clis_core.evaluation.detections import Detections
@@ -317,7 +317,7 @@ def test_two_processes_give_the_files_of_one(larger, fixed):
             file.unlink()
     assert files[0] == files[1]
     assert json.loads(answers[0]) == json.loads(answers[1])
-    assert load_detector(checkpoints_of(larger)[-1]).step == 3
+    assert detector_from_checkpoint(checkpoints_of(larger)[-1]).step == 3
 
 
 @pytest.mark.slow

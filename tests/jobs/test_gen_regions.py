@@ -23,7 +23,7 @@ from clis_core.categories import Categories, Category
 from clis_core.data.regions import REGIONS, RegionFiles, shard_hashes
 from clis_core.data.shards.pixels import decode_picture
 from clis_core.data.shards.reader import Shards
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.label_regions import LabelRegion, label_regions
 from clis_core.errors import ClisError, ConfigError, DataError, Interrupted
@@ -111,7 +111,7 @@ def seen(shards: Shards, number: int, detector: FasterRCNN) -> RawImage:
 @pytest.mark.parametrize("rule", ["rank-first", "max-score", "max-size"])
 def test_regions_are_those_of_the_detector(shards: Shards, base: Path, tmp_path: Path, rule: Any) -> None:
     result, heard = make(base, shards, tmp_path / "r", rule=rule, batch=1), Heard()
-    detector, categories, _ = load_detector(base)
+    detector, categories, _ = detector_from_checkpoint(base)
     found = entries(tmp_path / "r", shards)
     known = 0
     for number, category in enumerate(labels(shards)):
@@ -140,7 +140,7 @@ def test_what_is_written_down(shards: Shards, base: Path, whole: dict[str, bytes
         "format": 1,
         "clis": __version__,
         "rule": "rank-first",
-        "detector_sha256": fingerprint(load_detector(base).detector.state_dict()),
+        "detector_sha256": fingerprint(detector_from_checkpoint(base).detector.state_dict()),
         "detector_step": 7,
         "short_side": 64,
         "long_side": 128,
@@ -319,7 +319,7 @@ def test_a_smaller_size_is_the_detectors(shards: Shards, base: Path, tmp_path: P
     make(base, shards, tmp_path / "r", short_side=48, batch=1)
     about = json.loads((tmp_path / "r" / REGIONS).read_text())
     assert (about["short_side"], about["long_side"]) == (48, 96)
-    detector, categories, _ = load_detector(base)
+    detector, categories, _ = detector_from_checkpoint(base)
     detector.config = detector.config.model_copy(update={"short_side": 48, "long_side": 96})
     found = entries(tmp_path / "r", shards)
     for number, category in enumerate(labels(shards)):
@@ -332,7 +332,7 @@ def test_small_pictures_are_not_enlarged_further(shards: Shards, base: Path, tmp
     """Those that are small, alone; the others have the detector's size."""
     sides = [min(shards.size(number)) for number in range(COUNT)]
     most = 64 / sorted(set(sides))[len(set(sides)) // 2] - 1e-3
-    detector, categories, _ = load_detector(base)
+    detector, categories, _ = detector_from_checkpoint(base)
     make(base, shards, tmp_path / "r", max_enlarge=most, batch=1)
     found = entries(tmp_path / "r", shards)
     kinds = set()

@@ -12,7 +12,7 @@ import torchvision
 from clis_core import jobs
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.errors import CheckpointError, ClisError, ConfigError, DataError
 from clis_core.evaluation.detections import Detections
 from clis_core.jobs.device import naming_full_memory
@@ -79,7 +79,7 @@ def test_train_then_evaluate(request, tmp_path, world):
 
 def test_groups_of_a_data_set_without_frequencies_come_from_training_images(drawn_coco, tmp_path):
     train(config_for(drawn_coco), tmp_path / "run", reporter=SilentReporter())
-    categories = load_detector(checkpoints_of(tmp_path / "run")[-1]).categories
+    categories = detector_from_checkpoint(checkpoints_of(tmp_path / "run")[-1]).categories
     truth = json.loads(next(drawn_coco.rglob("*train*.json")).read_text())
     for category in categories:
         images = {
@@ -99,7 +99,10 @@ def test_resumed_run_equals_the_uninterrupted_one_for_any_number_of_workers(draw
         file.unlink()  # as if killed after step 2
     config = load_config(half / "config.toml").model_copy(deep=True)
     again = train(config, half, resume=True, reporter=SilentReporter())
-    prints = [fingerprint(load_detector(checkpoints_of(r)[-1]).detector.state_dict()) for r in (whole.run, again.run)]
+    prints = [
+        fingerprint(detector_from_checkpoint(checkpoints_of(r)[-1]).detector.state_dict())
+        for r in (whole.run, again.run)
+    ]
     assert prints[0] == prints[1]
     assert whole.metrics == again.metrics
 
@@ -120,7 +123,8 @@ def test_killed_without_warning_and_resumed(drawn_lvis, tmp_path):
     assert done < "step-00000030.pt"
     subprocess.run(command(tmp_path / "killed", "--resume"), check=True, capture_output=True)
     prints = [
-        fingerprint(load_detector(checkpoints_of(tmp_path / n)[-1]).detector.state_dict()) for n in ("whole", "killed")
+        fingerprint(detector_from_checkpoint(checkpoints_of(tmp_path / n)[-1]).detector.state_dict())
+        for n in ("whole", "killed")
     ]
     assert prints[0] == prints[1]
 
@@ -227,14 +231,14 @@ def test_a_compiled_encoder_trains_averages_resumes_and_keeps_its_names(drawn_lv
             torch.testing.assert_close(states[1][name][key], value, atol=2e-3, rtol=1e-2)
     checkpoints_of(run)[-1].unlink()
     assert train(config, run, resume=True, reporter=SilentReporter()).step == 4
-    assert load_detector(checkpoints_of(run)[-1]).step == 4
+    assert detector_from_checkpoint(checkpoints_of(run)[-1]).step == 4
 
 
 def test_the_best_checkpoint_is_evaluated_on_request(drawn_lvis, tmp_path):
     config = config_for(drawn_lvis, train={"eval_every": 2})
     run = train(config, tmp_path / "run", reporter=SilentReporter()).run
     best = torch.load(run / "best.pt", weights_only=True)
-    first = load_detector(checkpoints_of(run)[0])
+    first = detector_from_checkpoint(checkpoints_of(run)[0])
     torch.save({**best, "step": 1}, run / "best.pt")
     heard = Heard()
     evaluate_run(run, config, checkpoint="best", reporter=heard)

@@ -12,7 +12,7 @@ from clis_core.categories import Categories, Category
 from clis_core.config.method import RoiTraining, RpnTraining, SupervisedConfig
 from clis_core.config.train import AdamW, Cosine, Sgd, TrainConfig
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.errors import CheckpointError, DataError, Interrupted, TrainingDiverged
 from clis_core.methods.build import build_method
 from clis_core.report import JsonLinesReporter, SilentReporter
@@ -103,7 +103,7 @@ def test_resume_is_bit_for_bit(tmp_path):
     assert resumed.step == 4
     run_loop(tmp_path / "b", resumed)
     assert_same(through, resumed)
-    shipped = [load_detector(checkpoints_of(tmp_path / name)[-1]).detector for name in "ab"]
+    shipped = [detector_from_checkpoint(checkpoints_of(tmp_path / name)[-1]).detector for name in "ab"]
     assert fingerprint(shipped[0].state_dict()) == fingerprint(shipped[1].state_dict())
 
 
@@ -200,7 +200,7 @@ def test_diverged_loss_names_term_step_and_images(tmp_path):
     assert "--lr" in caught.value.hint
     assert "step-00000002.pt" in caught.value.hint
     assert [f.name for f in checkpoints_of(tmp_path)] == ["step-00000002.pt"]
-    for tensor in load_detector(checkpoints_of(tmp_path)[-1]).detector.state_dict().values():
+    for tensor in detector_from_checkpoint(checkpoints_of(tmp_path)[-1]).detector.state_dict().values():
         assert tensor.isfinite().all()
 
 
@@ -275,7 +275,7 @@ def test_log_keep_and_evaluation(tmp_path):
     assert train[0]["loss"] == pytest.approx(sum(train[0][k] for k in parts))
     assert [(line["step"], line["AP"]) for line in lines if line["kind"] == "eval"] == [(3, 5.0), (6, 4.0)]
     assert len(checkpoints_of(tmp_path)) == 1
-    best = load_detector(tmp_path / "best.pt")
+    best = detector_from_checkpoint(tmp_path / "best.pt")
     assert best.step == 3
     assert list(best.categories) == list(CLASSES)
 
@@ -308,7 +308,7 @@ def test_detector_of_a_checkpoint_is_the_averaged_one(tmp_path):
     state.averaged.module.eval()
     with torch.no_grad():
         wanted = state.averaged.module([image])[0]
-        found = load_detector(checkpoints_of(tmp_path)[-1]).detector([image])[0]
+        found = detector_from_checkpoint(checkpoints_of(tmp_path)[-1]).detector([image])[0]
     for a, b in zip(wanted, found, strict=True):
         assert torch.equal(a, b)
 
