@@ -54,6 +54,8 @@ def wait_until(ready: Callable[[], object], process: subprocess.Popen[Any], seco
 
 def kill_when(ready: Callable[[], object], process: subprocess.Popen[Any]) -> None:
     """``kill -9`` once a running process has done something."""
-    wait_until(ready, process)
-    process.kill()
-    process.communicate()
+    try:
+        wait_until(ready, process)
+    finally:
+        process.kill()
+        process.communicate()
