@@ -9,14 +9,11 @@ from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.errors import CheckpointError, ConfigError
 
+_PLACES = ("device", "data.root", "data.train", "data.val", "data.train_images", "data.val_images", "data.workers")
+"""Where the data lie and what runs; never what a run comes to."""
+
 FREE = (
-    "device",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.train_images",
-    "data.val_images",
-    "data.workers",
+    *_PLACES,
     "pictures.shards",
     "pictures.regions",
     "eval",
@@ -30,13 +27,7 @@ FREE = (
 """What a run may go on with differently: it changes neither the order of the data nor any weight."""
 
 FREE_IN_EVALUATION = (
-    "device",
-    "data.root",
-    "data.train",
-    "data.val",
-    "data.train_images",
-    "data.val_images",
-    "data.workers",
+    *_PLACES,
     "data.exif",
     "eval",
     "detector.postprocess",
