@@ -35,7 +35,7 @@ def run_module(*words: str, check: bool = True) -> subprocess.CompletedProcess[s
         start_new_session=True,
     )
     try:
-        out, said = process.communicate(timeout=300)
+        out, said = process.communicate(timeout=900)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -43,7 +43,7 @@ def run_module(*words: str, check: bool = True) -> subprocess.CompletedProcess[s
     return subprocess.CompletedProcess(words, process.returncode, out, said)
 
 
-def wait_until(ready: Callable[[], object], process: subprocess.Popen[Any], seconds: float = 300) -> None:
+def wait_until(ready: Callable[[], object], process: subprocess.Popen[Any], seconds: float = 900) -> None:
     """Wait for something that a running process does."""
     deadline = time.monotonic() + seconds
     while not ready():

@@ -11,7 +11,7 @@ import torch
 from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import fingerprint, detector_from_checkpoint
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.errors import ConfigError
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
