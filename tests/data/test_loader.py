@@ -272,5 +272,5 @@ def test_no_shared_memory_for_a_batch_is_told(split: Split, monkeypatch: pytest.
     monkeypatch.setattr("clis_core.data.workers._slots", lambda *_: None)
     monkeypatch.setattr(torch.Tensor, "share_memory_", full)
     with pytest.raises(DataError, match="no shared memory for a batch") as caught:
-        list(EvalLoader(split, 4, 1))
+        list(TrainingLoader(split, config(Path("."), 1), 4, 0, 0, 6))
     assert "--shm-size" in (caught.value.hint or "")

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import HASH, DamagedCheckpointError, load_detector, read_checkpoint
+from clis_core.detectors.checkpoint import HASH, DamagedCheckpointError, detector_from_checkpoint, read_checkpoint
 from clis_core.errors import CheckpointError
 from clis_core.report import SilentReporter
 from clis_core.training.checkpoint import restore, save
@@ -59,7 +59,7 @@ def test_a_flipped_bit_of_a_weight_is_noticed(run: Path) -> None:
     flip(newest, place_of_weights(newest))
     torch.load(newest, weights_only=True)  # torch takes it
     with pytest.raises(DamagedCheckpointError, match="not what was written") as caught:
-        load_detector(newest)
+        detector_from_checkpoint(newest)
     assert "--checkpoint" in (caught.value.hint or "")
     state, reporter = make_state(CONFIG), Warned()
     assert restore(run, state, CLASSES, reporter) == older
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(run: Path) -
     saved = save(run, state, CLASSES, keep=1)
     assert checkpoints_of(run) == [saved]
     assert newest.with_name(f"{newest.name}.damaged").exists()
-    load_detector(saved)
+    detector_from_checkpoint(saved)
 
 
 def test_checkpoints_of_before_the_hash_are_read(run: Path) -> None:
@@ -130,7 +130,7 @@ def test_code_is_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[st
     else:
         path.write_bytes(evil if form == "plain" else archive(evil))
     with pytest.raises(CheckpointError, match="would execute code"):
-        load_detector(path)
+        detector_from_checkpoint(path)
     assert "executed" not in capsys.readouterr().out
 
 
@@ -181,7 +181,7 @@ def test_parts_of_a_wrong_kind(run: Path, key: str) -> None:
         torch.save({**content, key: wrong}, path)
         if key in ("categories", "detector_config", "step"):
             with pytest.raises(CheckpointError):
-                load_detector(path)
+                detector_from_checkpoint(path)
         if key != "detector_config":  # the run's config says that
             with pytest.raises(CheckpointError):
                 restore(run, make_state(CONFIG), CLASSES, SilentReporter())
