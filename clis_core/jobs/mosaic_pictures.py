@@ -18,7 +18,7 @@ from clis_core.data.mosaic import resize_uint8
 from clis_core.data.pseudo_boxes import BoxRule, PseudoBoxes, detected_boxes
 from clis_core.data.shards.pixels import decode_picture
 from clis_core.detectors.build import Detector
-from clis_core.detectors.checkpoint import fingerprint, load_detector
+from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.errors import DataError
 from clis_core.jobs.device import open_device
 
@@ -83,7 +83,7 @@ class PseudoBoxFinder:
     """
 
     def __init__(self, checkpoint: Path, categories: Categories, options: MosaicOptions) -> None:
-        shipped = load_detector(checkpoint, open_device(options.device))
+        shipped = detector_from_checkpoint(checkpoint, open_device(options.device))
         if [(c.id, c.name) for c in shipped.categories] != [(c.id, c.name) for c in categories]:
             raise DataError(
                 f"{checkpoint}: the detector knows other classes than the training json has.",
