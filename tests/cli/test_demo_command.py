@@ -104,15 +104,20 @@ def test_many_cores_are_told_of_before_the_first_command(clis: Any, monkeypatch:
 
 
 def start(folder: Path, *words: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "clis_cli", "demo", str(folder), "--quick", *words],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-    )
+    # What a shell runs in its background ignores Ctrl-C, and so would all that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "clis_cli", "demo", str(folder), "--quick", *words],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stopped_in(folder: Path, until: str, number: signal.Signals) -> tuple[int, str]:
