@@ -34,7 +34,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # a write that fails names no file
+        # A write that fails names no file; one without a number would lose its words.
+        if error.errno is not None and error.filename in (None, str(temporary)):
             error.filename = str(path)
             error.filename2 = None
         raise
