@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
@@ -25,6 +26,11 @@ from tests.faults.world import OUT, Command, commands, make_world, serving
 
 def main() -> int:
     options = _options()
+    if (
+        os.environ.get("OMP_NUM_THREADS") != "1"
+    ):  # a command that is forked from a process with threads may wait for ever
+        words = [sys.executable, "-m", "tests.faults", *sys.argv[1:]]
+        os.execve(sys.executable, words, {**os.environ, "OMP_NUM_THREADS": "1"})
     preload()
     with tempfile.TemporaryDirectory(prefix="faults-", dir=options.folder) as name:
         Path(name).chmod(0o755)  # a trial may run as another user
