@@ -35,9 +35,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-", dir=options.folder) as name:
         Path(name).chmod(0o755)  # a trial may run as another user
         with serving(Path(name) / "world" / "web") as address:
-            results = list(_trials(Path(name), address, options))
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
+            results = []
+            for result in _trials(Path(name), address, options):
+                results.append(result)
+                if options.out:
+                    options.out.write_text(json.dumps(results, indent=1) + "\n")
     _show(results)
     return 1 if any(result["wrong"] for result in results) else 0
 

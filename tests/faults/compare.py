@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -61,7 +62,8 @@ def _digest(path: Path) -> str:
 def _content(path: Path) -> bytes:
     """The bytes of a file, less times and what depends on them."""
     if path.suffix == ".pt":  # equal texts are written once or twice, by whether they are one object
-        return content_hash(torch.load(path, weights_only=True)).encode()
+        with contextlib.suppress(Exception):  # of a damaged one
+            return content_hash(torch.load(path, weights_only=True)).encode()
     if path.name == "log.jsonl":
         lines = [json.loads(line) for line in path.read_bytes().splitlines()]
         kept = [_without(line, _TIMES) for line in lines if line["kind"] in ("train", "eval")]

@@ -177,7 +177,7 @@ def _signalled(number: signal.Signals) -> Callable[[Trial], Outcome]:
 def full_disk(trial: Trial) -> Outcome:
     """A file system of its own that is too small."""
     whole = sum(path.stat().st_size for path in trial.world.parent.glob(f"reference/{trial.command.name}/**/*"))
-    before = sum(path.stat().st_size for path in trial.out.rglob("*"))
+    before = sum(path.stat().st_size + 8192 for path in trial.out.rglob("*"))  # in whole pages
     size = before + int(trial.dice.uniform(0.02, 1.0) * max(whole - before, 20_000))
     with small_disk(trial.out, size) as grow:
         ended = trial.first(Disturbance())
@@ -239,7 +239,11 @@ def input_vanishes(trial: Trial) -> Outcome:
     if away.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         away.rename(path)
-    return trial.judge(ended, f"{path.relative_to(trial.work)} at {at:.2f} s")
+    detail = f"{path.relative_to(trial.work)} at {at:.2f} s"
+    if ended.code == 0 and trial.command.takes_what_is_there:  # the result is that of the source without it
+        trial.prepare()
+        return trial.judge(Ended(-signal.SIGKILL, ended.said, 0.0), detail, allowed=(-signal.SIGKILL,))
+    return trial.judge(ended, detail)
 
 
 def checkpoint_damaged(trial: Trial) -> Outcome:
@@ -257,7 +261,7 @@ def checkpoint_damaged(trial: Trial) -> Outcome:
     whole = path.read_bytes()
     what = damage(path, trial.dice)
     ended = run(command.again or command.words, trial.work)
-    if ended.code:
+    if ended.code or (path != files[-1] and path.exists()):  # an older one is nothing that anybody reads
         path.write_bytes(whole)
     return trial.judge(ended, f"{before}{path.name} {what} of {len(whole)}")
 
@@ -277,6 +281,22 @@ def shard_damaged(trial: Trial) -> Outcome:
     if ended.code:
         path.write_bytes(whole)
     return trial.judge(ended, f"{path.name} {''.join(what)} of {len(whole)}, at {at:.2f} s")
+
+
+def state_damaged(trial: Trial) -> Outcome:
+    """What a killed command left of its own, to go on with, is damaged; it goes on, or says to begin anew."""
+    command = trial.command
+    at = trial.dice.randrange(trial.reference.events)
+    trial.first(Disturbance(at_event=at))
+    files = [path for path in _files(trial.out) if ".cache" not in path.parts]
+    if not files:
+        return trial.judge(Ended(-9, "", 0.0), "too early", allowed=(-9,))
+    path = trial.dice.choice(sorted(files))
+    what = damage(path, trial.dice)
+    ended = run(command.again or command.words, trial.work)
+    if ended.code:
+        prepare(command, trial.world, trial.work)
+    return trial.judge(ended, f"killed at change {at}, {path.relative_to(trial.out)} {what}")
 
 
 def worker_dies(trial: Trial) -> Outcome:
@@ -323,6 +343,7 @@ KINDS: dict[str, Kind] = {
     "input vanishes": input_vanishes,
     "checkpoint damaged": checkpoint_damaged,
     "shard damaged": shard_damaged,
+    "own state damaged": state_damaged,
     "worker dies": worker_dies,
     "clock changes": clock_changes,
 }

@@ -215,7 +215,7 @@ class _Events:
             return
         self._busy = True
         try:
-            self._happened(arguments)
+            self._happened(event, arguments)
         finally:
             self._busy = False
 
@@ -227,11 +227,12 @@ class _Events:
             return False
         return os.path.abspath(os.fsdecode(place)).startswith(self._start)
 
-    def _happened(self, arguments: tuple[Any, ...]) -> None:
+    def _happened(self, event: str, arguments: tuple[Any, ...]) -> None:
         number, self._count = self._count, self._count + 1
         os.pwrite(self._counted, b"%d" % self._count, 0)
         if self._how.at_event is None or number < self._how.at_event:
             return
         if self._how.event == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+        if event not in ("os.remove", "os.rmdir"):  # which need no room
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))

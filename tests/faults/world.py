@@ -35,6 +35,7 @@ class Command:
         outputs: what of the world it starts from and changes, by its place under `OUT`.
         checkpoints: globs of checkpoints that it reads.
         shards: globs of files of shards that it reads.
+        takes_what_is_there: whether a file that is missing from the start is no fault of its source.
         workers: whether it has processes that load pictures.
     """
 
@@ -45,6 +46,7 @@ class Command:
     outputs: dict[str, str] = field(default_factory=dict)
     checkpoints: tuple[str, ...] = ()
     shards: tuple[str, ...] = ()
+    takes_what_is_there: bool = False
     workers: bool = False
 
 
@@ -70,11 +72,13 @@ def commands(address: str) -> list[Command]:
             "build-imagenet-subset",
             ("build-imagenet-subset", "imagenet", "--lvis", "words.json", "-o", out, "--shards", "3"),
             inputs=("imagenet", "words.json"),
+            takes_what_is_there=True,
         ),
         Command(
             "build-images",
             ("build-images", "pictures", "--data", "world/lvis_v1_train.json", "-o", out, "--shards", "3"),
             inputs=("pictures", "world"),
+            takes_what_is_there=True,
         ),
         Command(
             "crawl-google",
