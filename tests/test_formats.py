@@ -207,7 +207,7 @@ def test_regions(world: World, shards: Path, tmp_path: Path) -> None:
     (line,) = re.findall(r'`(\{"key": .*?\})`', PAGE.read_text(encoding="utf-8"))
     given.write_text(line.replace("n02084071_1", Shards(shards).key(0)) + "\n", encoding="utf-8")
     gen_regions(None, shards, tmp_path / "out", RegionOptions(rule="from-file", file=given), reporter=QUIET)
-    of_detector = {"detector_sha256", "detector_step", "short_side", "long_side"}
+    of_detector = {"detector_sha256", "detector_step", "short_side", "long_side", "max_enlarge"}
     assert read(tmp_path / "out" / "regions.json").keys() == documented(heading) - of_detector | {"file_sha256"}
 
 
@@ -235,7 +235,7 @@ def test_checkpoints(world: World) -> None:
     content = torch.load(checkpoints_of(world.run)[-1], weights_only=True)
     assert set(content) == documented(heading)
     best = [name for row in sections()[heading][:5] for name in re.findall(r"`(\w+)`", row[0])]
-    assert list(torch.load(world.run / "best.pt", weights_only=True)) == best
+    assert list(torch.load(world.run / "best.pt", weights_only=True)) == [*best, "sha256"]
 
 
 @pytest.mark.slow

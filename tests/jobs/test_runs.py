@@ -12,7 +12,7 @@ import torchvision
 from clis_core import jobs
 from clis_core.config.load import Layer, load_config, preset_layer, resolve
 from clis_core.config.workspace import checkpoints_of
-from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
+from clis_core.detectors.checkpoint import content_hash, detector_from_checkpoint, fingerprint
 from clis_core.errors import CheckpointError, ClisError, ConfigError, DataError
 from clis_core.evaluation.detections import Detections
 from clis_core.jobs.device import naming_full_memory
@@ -239,7 +239,8 @@ def test_the_best_checkpoint_is_evaluated_on_request(drawn_lvis, tmp_path):
     run = train(config, tmp_path / "run", reporter=SilentReporter()).run
     best = torch.load(run / "best.pt", weights_only=True)
     first = detector_from_checkpoint(checkpoints_of(run)[0])
-    torch.save({**best, "step": 1}, run / "best.pt")
+    other = {**best, "step": 1}
+    torch.save({**other, "sha256": content_hash(other)}, run / "best.pt")
     heard = Heard()
     evaluate_run(run, config, checkpoint="best", reporter=heard)
     assert any("best.pt: step 1;" in text for text in heard.texts)
