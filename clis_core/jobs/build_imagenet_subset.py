@@ -107,8 +107,7 @@ def plan_subset(
     notes = []
     if not vocabulary.by_wnid:
         raise _no_match(sources, source, labels, vocabulary)
-    possible = len(_match(known, None).by_wnid)
-    if labels is not None and len(vocabulary.by_wnid) < possible // 2:
+    if labels is not None and len(vocabulary.by_wnid) < (possible := len(_match(known, None).by_wnid)) // 2:
         notes.append(
             f"The source has {len(labels):,} classes. ImageNet-22k, all 21,841 of them, has {possible} of these "
             "categories; ImageNet-1k has few of them."

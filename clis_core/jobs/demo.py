@@ -22,7 +22,7 @@ from clis_core.data.drawn.data_set import draw_data_set
 from clis_core.data.drawn.style import CATALOGUE
 from clis_core.errors import ConfigError, DataError
 from clis_core.files import TEMPORARY, locked, write_text
-from clis_core.jobs.report_runs import read_log
+from clis_core.jobs.run_log import training_minutes
 
 STATE = "demo.json"
 LOCK = ".demo.lock"
@@ -233,25 +233,6 @@ class Demo:
         write_text(
             self.folder / STATE, json.dumps({"format": 1, **asdict(self.asked), "done": self.done}, indent=1) + "\n"
         )
-
-
-def training_minutes(run: Path) -> float:
-    """The minutes that a run's steps took by its log, without starts, checkpoints and evaluations."""
-    seconds, before = 0.0, 0
-    config = (run / "config.toml").read_text(encoding="utf-8")
-    batch = _batch_of(config)
-    for record in read_log(run / "log.jsonl"):
-        if record["kind"] == "train" and record.get("images_per_second"):
-            seconds += (record["step"] - before) * batch / record["images_per_second"]
-            before = record["step"]
-    return seconds / 60
-
-
-def _batch_of(config: str) -> int:
-    import tomllib
-
-    batch: int = tomllib.loads(config)["train"]["batch"]
-    return batch
 
 
 def _check(folder: Path, asked: Asked) -> list[str]:

@@ -17,6 +17,7 @@ from clis_core.errors import DataError
 from clis_core.evaluation.records import read_bytes
 from clis_core.jobs.detect import DETECTIONS
 from clis_core.jobs.eval_files import METRICS
+from clis_core.jobs.run_log import read_log
 from clis_core.page.content import ClassInfo, ClassResult, GroupResult, Run
 
 EXPORTED = (".onnx", ".pt2", ".safetensors")
@@ -213,26 +214,6 @@ def _result(table: _Class, mistakes: _ClassMistakes, place: dict[int, int]) -> C
         taken_for=[(place[x.id], x.objects) for x in mistakes.taken_for],
         given_to=[(place[x.id], x.detections) for x in mistakes.given_to],
     )
-
-
-def read_log(path: Path) -> Sequence[dict[str, Any]]:
-    """The records "train" and "eval" of a log, in its order; a line that a kill has cut short is passed over.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    if not path.is_file():
-        return ()
-    found = []
-    for line in read_bytes(path).splitlines():
-        try:
-            record = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        known = isinstance(record, dict) and record.get("kind") in ("train", "eval")
-        if known and isinstance(record.get("step"), int):
-            found.append(record)
-    return found
 
 
 def _settings(path: Path) -> dict[str, Any]:

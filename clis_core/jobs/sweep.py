@@ -13,6 +13,7 @@ from clis_core.config.resume import FREE
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.errors import ConfigError
+from clis_core.jobs.run_log import read_log, training_minutes
 from clis_core.jobs.train import train
 from clis_core.report import Reporter
 
@@ -63,14 +64,8 @@ def run_or_resume(config: RunConfig, run: Path, reporter: Reporter) -> Outcome:
 def read_outcome(run: Path, seed: int) -> Outcome:
     """How a finished run came out, from its log and its last evaluation."""
     metrics = json.loads((run / "eval-val" / "metrics.json").read_text(encoding="utf-8"))["metrics"]
-    records = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    train_records = [record for record in records if record["kind"] == "train"]
-    batch = load_config(run / "config.toml").train.batch
-    seconds, before = 0.0, 0
-    for record in train_records:
-        seconds += (record["step"] - before) * batch / record["images_per_second"]
-        before = record["step"]
-    return Outcome(run, seed, metrics, seconds / 60, max(record["memory_mb"] for record in train_records))
+    memory = max(record["memory_mb"] for record in read_log(run / "log.jsonl") if record["kind"] == "train")
+    return Outcome(run, seed, metrics, training_minutes(run), memory)
 
 
 def _finished(run: Path, config: RunConfig) -> bool:

@@ -39,7 +39,8 @@ from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.groundtruth import read_ground_truth
 from clis_core.evaluation.results_json import from_coco_json
 from clis_core.jobs.build_imagenet_subset import _Listed
-from clis_core.jobs.report_runs import read_evaluation, read_log
+from clis_core.jobs.report_runs import read_evaluation
+from clis_core.jobs.run_log import read_log
 from tests.pack import draw_items, tar_bytes
 
 CATEGORIES = Categories([Category(3, "cat", "cat.n.01", "f", 9), Category(7, "dog", "dog.n.01", "r", 2)])

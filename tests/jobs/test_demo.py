@@ -12,7 +12,8 @@ from clis_core.data.annotations import load_annotations
 from clis_core.errors import ClisError, ConfigError, DataError
 from clis_core.files import locked
 from clis_core.jobs import demo as job
-from clis_core.jobs.demo import LOCK, STATE, Asked, Demo, steps, training_minutes
+from clis_core.jobs.demo import LOCK, STATE, Asked, Demo, steps
+from clis_core.jobs.run_log import training_minutes
 
 QUICK = Asked(quick=True)
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from clis_core.errors import CheckpointError, ConfigError, DataError
 from clis_core.jobs.report import report
-from clis_core.jobs.report_runs import distinct_titles, find_evaluation, read_log
+from clis_core.jobs.report_runs import distinct_titles, find_evaluation
+from clis_core.jobs.run_log import read_log
 from clis_core.report import SilentReporter
 from tests.draw import draw_coco, draw_lvis
 from tests.jobs.evaluated import evaluated_run, evaluation_of
