@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -155,6 +156,13 @@ def show_seconds(seconds: float) -> str:
 def note(text: str) -> None:
     """A line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def would_read(*paths: Path | None) -> None:
+    """What a dry run says of its inputs; None is none."""
+    for path in paths:
+        if path is not None:
+            note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
 
 
 def print_json(value: Any) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from clis_core.config.workspace import Workspace
 
 
 def preset_names(incomplete: str) -> Iterable[str]:
@@ -53,3 +56,25 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the settings and what would be read and written; do nothing.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def shards_of(named: Path | None, workspace: Workspace | None) -> Path:
+    """The folder of shards that a command means: the one that is named, else the workspace's."""
+    folder = named or (workspace.shards if workspace else None)
+    if folder is None:
+        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+    return folder
+
+
+def checkpoint_of(detector: str) -> Path:
+    """The checkpoint file that a run or a path means."""
+    from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
+    from clis_core.errors import CheckpointError
+
+    if Path(detector).is_file():
+        return Path(detector)
+    run = resolve_run(detector, find_workspace(Path.cwd()))
+    files = checkpoints_of(run)
+    if not files:
+        raise CheckpointError(f"{run}: no checkpoint yet.", hint=f"clis train --resume -o {run}")
+    return files[-1]

@@ -174,9 +174,7 @@ def _judge_file(
     detections: Path, gt: Path, more: dict[str, Any], shown: list[str], *, as_json: bool, dry_run: bool
 ) -> None:
     if dry_run:
-        for path in (detections, gt, more["train_gt"]):
-            if path is not None:
-                console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
+        console.would_read(detections, gt, more["train_gt"])
         console.note(f"would write  {more['out']}: {WRITTEN}" if more["out"] else "would write  nothing")
         return
     from clis_core.jobs.evaluate_file import evaluate_file

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from clis_cli import console, options
-from clis_cli.commands.gen_regions import checkpoint_of
 
 Boxes = Literal["fixed", "detector", "own-label", "relabelled", "regions"]
 
@@ -66,19 +65,15 @@ def gen_mosaics(
     if not by_detector and detector is not None:
         raise typer.BadParameter(f"--boxes {boxes} needs no detector")
     workspace = find_workspace(Path.cwd())
-    folder = shards or (workspace.shards if workspace else None)
-    if folder is None:
-        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+    folder = options.shards_of(shards, workspace)
     named = workspace.layer.values.get("data", {}) if workspace and data is None else {"root": data}
     found = data if data is not None and data.is_file() else json_of(DataConfig.model_validate(named), "train")
     if found is None:
         raise typer.BadParameter("name the data set, or its training json: --data DIR")
     target = out or folder.with_name(f"{folder.name}-mosaics")
-    file = checkpoint_of(detector) if detector is not None else None
+    file = options.checkpoint_of(detector) if detector is not None else None
     if dry_run:
-        for path in (folder, found, file):
-            if path is not None:
-                console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
+        console.would_read(folder, found, file)
         console.note(f"would write  {target}")
         return
     from clis_core.jobs.gen_mosaics import gen_mosaics as job

@@ -82,16 +82,11 @@ def gen_regions(
         raise typer.BadParameter("these regions need no detector: no --detector and no --short-side")
     if by_detector and detector is None:
         raise typer.BadParameter(f"--rule {rule} needs a detector: --detector RUN; or --rule full-image")
-    workspace = find_workspace(Path.cwd())
-    folder = shards or (workspace.shards if workspace else None)
-    if folder is None:
-        raise typer.BadParameter("name the folder of the shards, or shards in clis.toml's [workspace]")
+    folder = options.shards_of(shards, find_workspace(Path.cwd()))
     target = out or folder.with_name(f"{folder.name}-regions")
-    file = checkpoint_of(detector) if detector is not None else None
+    file = options.checkpoint_of(detector) if detector is not None else None
     if dry_run:
-        for path in (folder, file, from_file):
-            if path is not None:
-                console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
+        console.would_read(folder, file, from_file)
         console.note(f"would write  {target}")
         return
     from clis_core.jobs.gen_regions import RegionOptions
@@ -113,17 +108,3 @@ def gen_regions(
         )
     else:
         console.note(f"{result.folder}: regions of {result.pictures} pictures.")
-
-
-def checkpoint_of(detector: str) -> Path:
-    """The checkpoint file that a run or a path means."""
-    from clis_core.config.workspace import checkpoints_of, find_workspace, resolve_run
-    from clis_core.errors import CheckpointError
-
-    if Path(detector).is_file():
-        return Path(detector)
-    run = resolve_run(detector, find_workspace(Path.cwd()))
-    files = checkpoints_of(run)
-    if not files:
-        raise CheckpointError(f"{run}: no checkpoint yet.", hint=f"clis train --resume -o {run}")
-    return files[-1]

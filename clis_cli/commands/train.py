@@ -118,8 +118,7 @@ def _tell(config: RunConfig, run: Path, resume: bool) -> None:
         read.append(config.train.start)
     if not resume and first not in ("none", "timm", "torchvision"):
         read.append(Path(first))
-    for path in read:
-        console.note(f"would read   {path}{'' if path.exists() else '  (missing)'}")
+    console.would_read(*read)
     if not resume and first in ("timm", "torchvision"):
         console.note(f"would read   {first}'s weights of {config.detector.backbone.name} (downloaded once)")
     console.note(f"would write  {run}: config.toml, log.jsonl, checkpoints")
