@@ -111,33 +111,14 @@ def specialised_small() -> Table:
 def baseline_tiny() -> Table:
     """Faster R-CNN, ResNet-18 at 96 px without pre-training, for drawn data and tests; no number in CLIS."""
     return {
-        "detector": {
-            "backbone": {"name": "resnet18", "init": "none", "frozen_stages": 0, "norm": "group"},
-            "pyramid": {"channels": 32, "strides": [8, 16, 32]},
-            "rpn": {"anchor_scale": 4.0, "before_nms": 200, "proposals": 100},
-            "head": {"width": 64, "class_agnostic": True},
-            "short_side": 96,
-            "long_side": 128,
-        },
-        "data": {
-            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
-            "short_sides": [96],
-            "long_side": 128,
-            "workers": 0,
-        },
-        "method": {
-            "kind": "supervised",
-            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
-            "roi": {"samples": 32},
-        },
+        **_from_nothing("resnet18", channels=32, anchor=4.0, head={"width": 64}, sides=(96, 128)),
         "train": {**adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
     }
 
 
 def specialised_tiny() -> Table:
     """The detector of baseline-tiny with separate sub-networks and objectness; no number in CLIS."""
-    base = baseline_tiny()
-    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}
+    return _specialised(baseline_tiny())
 
 
 def clis_tiny() -> Table:
@@ -152,34 +133,16 @@ def clis_tiny() -> Table:
 
 def baseline_drawn() -> Table:
     """Faster R-CNN, a slim ResNet at 128 px without pre-training, a minute on drawn data; no number in CLIS."""
+    head = {"width": 128, "level_size": 96.0}
     return {
-        "detector": {
-            "backbone": {"name": "resnet10-slim", "init": "none", "frozen_stages": 0, "norm": "group"},
-            "pyramid": {"channels": 48, "strides": [8, 16, 32]},
-            "rpn": {"anchor_scale": 2.5, "before_nms": 200, "proposals": 100},
-            "head": {"width": 128, "class_agnostic": True, "level_size": 96.0},
-            "short_side": 128,
-            "long_side": 160,
-        },
-        "data": {
-            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
-            "short_sides": [128],
-            "long_side": 160,
-            "workers": 0,
-        },
-        "method": {
-            "kind": "supervised",
-            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
-            "roi": {"samples": 32},
-        },
+        **_from_nothing("resnet10-slim", channels=48, anchor=2.5, head=head, sides=(128, 160)),
         "train": {**adamw(600), "batch": 8, "lr": 3e-3, "lr_batch": 8, "warmup": 40, "log_every": 20},
     }
 
 
 def specialised_drawn() -> Table:
     """The detector of baseline-drawn with separate sub-networks and objectness; no number in CLIS."""
-    base = baseline_drawn()
-    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}
+    return _specialised(baseline_drawn())
 
 
 def clis_drawn() -> Table:
@@ -199,6 +162,37 @@ def clis_drawn() -> Table:
             "paste": {"min_side": 16, "side": [0.15, 0.45], "until": 0.7},
         },
     }
+
+
+def _from_nothing(backbone: str, *, channels: int, anchor: float, head: Table, sides: tuple[int, int]) -> Table:
+    """A small Faster R-CNN that is trained without first weights, and what teaches it; sides are short and long."""
+    short, long = sides
+    return {
+        "detector": {
+            "backbone": {"name": backbone, "init": "none", "frozen_stages": 0, "norm": "group"},
+            "pyramid": {"channels": channels, "strides": [8, 16, 32]},
+            "rpn": {"anchor_scale": anchor, "before_nms": 200, "proposals": 100},
+            "head": {"class_agnostic": True, **head},
+            "short_side": short,
+            "long_side": long,
+        },
+        "data": {
+            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
+            "short_sides": [short],
+            "long_side": long,
+            "workers": 0,
+        },
+        "method": {
+            "kind": "supervised",
+            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
+            "roi": {"samples": 32},
+        },
+    }
+
+
+def _specialised(base: Table) -> Table:
+    """A preset with separate sub-networks and objectness."""
+    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}
 
 
 PRESETS: dict[str, Callable[[], Table]] = {
