@@ -18,16 +18,17 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-
 """Words before those of a module: two processes with gloo, which may abort at their exit, when everything is done."""
 
 
-def run_module(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def run_module(*words: str, check: bool = True, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run ``python -m`` to its end; nothing that it started outlives it.
 
     Args:
         words: the module and its arguments.
         check: that it ends with 0.
+        folder: to run it in.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *words],
-        cwd=ROOT,
+        cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

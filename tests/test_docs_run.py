@@ -1,15 +1,13 @@
 """The commands of a page, run one after the other on drawn data in the place of somebody's."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.draw import draw_coco, draw_pictures
+from tests.processes import run_module
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"specialised-r50-1x": "specialised-tiny", "clis-r50-1x": "clis-tiny"}
@@ -33,16 +31,7 @@ def test_own_data_from_boxes_to_a_report(tmp_path: Path) -> None:
     commands = commands_of("prepare/own-data.md")
     assert [words[0] for words in commands][-3:] == ["inspect", "train", "report"]
     for words in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "clis_cli", *words],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, (words, done.stderr)
+        run_module("clis_cli", *words, folder=tmp_path)
         if words[0] == "init":
             settings = tmp_path / "clis.toml"
             settings.write_text(settings.read_text().replace('\n[data]\nroot = "mine"\n', FEW))

@@ -1,7 +1,6 @@
 """The commands of the README, run on drawn data in the place of LVIS, ImageNet and somebody's own."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import pytest
 
 from tests.draw import draw_coco, draw_lvis, draw_pictures
 from tests.pack import class_tars, draw_items
+from tests.processes import run_module
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,16 +40,7 @@ def run(words: list[str], folder: Path) -> None:
         words = [*words, *FEW]
     if words[0] == "ablate":
         words = [*words, "--budget", "tiny", "--seeds", "0", "--set", "train.iterations=2", "--set", "train.warmup=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "clis_cli", *words],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, (words, done.stderr)
+    run_module("clis_cli", *words, folder=folder)
 
 
 @pytest.mark.slow

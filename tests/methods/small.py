@@ -89,3 +89,11 @@ def with_pictures(batch, s=8, t=2, classes=5, side=64, seed=3):
             )
         )
     return Batch(batch.images, targets, batch.names, companions)
+
+
+def check_gradients(method) -> None:
+    """Every parameter that is taught has a finite gradient after a backward pass, even one of zeros."""
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name  # attached: DDP waits for every one
+            assert parameter.grad.isfinite().all()

@@ -11,7 +11,7 @@ from clis_core.config.method import ClisConfig, RoiTraining, RpnTraining
 from clis_core.methods.build import build_method
 from clis_core.methods.clis import Clis, paste
 from clis_core.methods.detection_losses import detection_losses
-from tests.methods.small import small_config, small_detector, some_batch, with_pictures
+from tests.methods.small import check_gradients, small_config, small_detector, some_batch, with_pictures
 
 KEYS = ["rpn_objectness", "rpn_box", "class", "box", "objectness", "image_class", "contrast"]
 
@@ -59,10 +59,7 @@ def test_the_same_keys_whatever_comes(boxes, s, t, values) -> None:
         method.zero_grad()
         sum(losses.values()).backward()
         method.after_step()
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name  # attached: DDP waits for every one
-            assert parameter.grad.isfinite().all()
+    check_gradients(method)
 
 
 @pytest.mark.parametrize("head", [{}, {"specialised": True}, {"objectness": True}], ids=str)

@@ -11,7 +11,7 @@ from clis_core.methods.build import build_method
 from clis_core.methods.detection_losses import detection_losses
 from clis_core.methods.detic import wsddn_loss
 from clis_core.methods.whole_pictures import whole_pictures
-from tests.methods.small import small_config, small_detector, some_batch, with_pictures
+from tests.methods.small import check_gradients, small_config, small_detector, some_batch, with_pictures
 
 RULES = ["max-size", "max-score", "max-objectness", "image", "wsddn"]
 KEYS = ["rpn_objectness", "rpn_box", "class", "box", "objectness", "image_class"]
@@ -43,10 +43,7 @@ def test_the_same_keys_whatever_comes(rule, boxes, s):
     assert (float(losses["image_class"].detach()) > 0) == bool(s)
     sum(losses.values()).backward()
     method.after_step()
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name  # attached: DDP waits for every one
-            assert parameter.grad.isfinite().all()
+    check_gradients(method)
 
 
 @pytest.mark.parametrize("rule", RULES)

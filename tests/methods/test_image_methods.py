@@ -8,7 +8,7 @@ import torch
 from clis_core.config.image_methods import DlwlConfig, SelfTrainingConfig, UnbiasedTeacherConfig
 from clis_core.config.method import RoiTraining, RpnTraining
 from clis_core.methods.build import build_method
-from tests.methods.small import small_config, small_detector, some_batch, with_pictures
+from tests.methods.small import check_gradients, small_config, small_detector, some_batch, with_pictures
 
 OWN = ["rpn_objectness", "rpn_box", "class", "box", "objectness"]
 KINDS = {
@@ -48,10 +48,7 @@ def test_the_same_keys_whatever_comes(kind, boxes, s, head):
         method.zero_grad()
         sum(losses.values()).backward()
         method.after_step()
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, name  # attached: DDP waits for every one
-            assert parameter.grad.isfinite().all()
+    check_gradients(method)
 
 
 @pytest.mark.parametrize("kind", KINDS)
