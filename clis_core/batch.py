@@ -23,16 +23,19 @@ class Target(NamedTuple):
         boxes: float32 ``[M, 4]``, xyxy, pixels of the image as the network sees it (resized, flipped).
         labels: int64 ``[M]``, 1..C.
         ignored: float32 ``[G, 4]``, xyxy likewise: what lies on these is no background; None where there are none.
+        seed: of what training draws at random for the image, 0..2^62 - 1; None: from torch's global random numbers.
     """
 
     boxes: Tensor
     labels: Tensor
     ignored: Tensor | None = None
+    seed: int | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same on a device."""
         ignored = None if self.ignored is None else self.ignored.to(device, non_blocking=True)
-        return Target(self.boxes.to(device, non_blocking=True), self.labels.to(device, non_blocking=True), ignored)
+        boxes, labels = (x.to(device, non_blocking=True) for x in (self.boxes, self.labels))
+        return Target(boxes, labels, ignored, self.seed)
 
 
 class Detection(NamedTuple):
@@ -56,11 +59,13 @@ class RawImage(NamedTuple):
         pixels: uint8 ``[3, h, w]``, RGB, upright, at its own size.
         size: (height, width) to resize it to.
         flip: whether to mirror it left to right after resizing.
+        frame: (height, width) that its batch is padded to at least: that of the images which other processes have.
     """
 
     pixels: Tensor
     size: tuple[int, int]
     flip: bool = False
+    frame: tuple[int, int] = (0, 0)
 
 
 def fit_size(height: int, width: int, short: int, long: int) -> tuple[int, int]:

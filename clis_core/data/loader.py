@@ -20,7 +20,7 @@ from clis_core.data.augment import draw, place_boxes
 from clis_core.data.companions import CompanionLoader, MosaicPart, PatchPart, PictureSet, add_patches, assemble
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split
-from clis_core.data.sampling import ImageOrder, class_balanced_factors, repeat_factors
+from clis_core.data.sampling import ALONE, ImageOrder, Portion, class_balanced_factors, mixed, repeat_factors
 from clis_core.data.workers import load_batches
 
 
@@ -32,7 +32,7 @@ class TrainingLoader:
     Args:
         split: the training images.
         data: sampler, sizes, flip, workers, ...
-        batch: images a step.
+        batch: images a step, of all processes.
         seed: the run's.
         start_step: first step.
         stop_step: the step before which it ends.
@@ -40,6 +40,7 @@ class TrainingLoader:
         pictures: image-level data to come with each image; None for none.
         companions: how they come.
         iterations: steps of the whole run, of which parts are counted; None takes ``stop_step``.
+        portion: which images of a step this process has; it must divide ``batch``.
 
     Attributes:
         order: which images each step holds.
@@ -62,10 +63,11 @@ class TrainingLoader:
         pictures: PictureSet | None = None,
         companions: PicturesConfig | None = None,
         iterations: int | None = None,
+        portion: Portion = ALONE,
     ) -> None:
         places = batch * (stop_step if iterations is None else iterations)
         maker = CompanionLoader(pictures, companions, seed, places) if pictures and companions else None
-        self._load = _TrainingImages(split, data, seed, maker)
+        self._load = _TrainingImages(split, data, seed, maker, portion)
         self._companions = companions if maker else None
         self.order = _image_order(split, data, batch, seed)
         self.companions = maker
@@ -73,7 +75,7 @@ class TrainingLoader:
         self._workers = data.workers
         # A patch is no larger than its image as the network sees it.
         patches = companions.t * 3 * max(data.short_sides) * data.long_side if maker and companions else 0
-        self._largest = batch * (_largest(split) + (maker.largest if maker else 0) + patches)
+        self._largest = batch // portion.world * (_largest(split) + (maker.largest if maker else 0) + patches)
         self._pin = pin
 
     def __len__(self) -> int:
@@ -98,9 +100,9 @@ class TrainingLoader:
                 companions = assemble(list(zip(pixels[start + 1 : stop], parts[start + 1 : stop], strict=True)))  # type: ignore[arg-type]
                 boxes, labels, ignored = add_patches(boxes, labels, companions.patches, self._companions)
                 batch.companions.append(companions)
-            batch.images.append(RawImage(pixels[start], sample.size, sample.flip))
+            batch.images.append(RawImage(pixels[start], sample.size, sample.flip, sample.frame))
             no_background = None if ignored is None else torch.from_numpy(ignored)
-            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background))
+            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background, sample.seed))
             batch.names.append(sample.name)
         return batch
 
@@ -114,34 +116,49 @@ class _Sample:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     name: str
+    frame: tuple[int, int]
+    seed: int
 
 
 class _TrainingImages:
-    """(image, place in the stream) pairs of a step to its images, what belongs to them, and what comes with them."""
+    """(image, place in the stream) pairs of a step to the images of this process, and what belongs to them."""
 
-    def __init__(self, split: Split, data: DataConfig, seed: int, companions: CompanionLoader | None) -> None:
+    def __init__(
+        self, split: Split, data: DataConfig, seed: int, companions: CompanionLoader | None, portion: Portion
+    ) -> None:
         self._split = split
         self._data = data
         self._seed = seed
         self._companions = companions
+        self._portion = portion
 
     def __call__(self, step: Sequence[tuple[int, int]]) -> Iterator[tuple[Tensor, _Sample | MosaicPart | PatchPart]]:
-        for index, position in step:
-            pixels, sample = self._sample(index, position)
-            yield pixels, sample
-            if self._companions is not None:
-                yield from self._companions.load(position, sample.size)
+        for part in self._portion.cut(step):
+            sizes = [self._draw(index, position)[0] for index, position in part]
+            frame = max(h for h, _ in sizes), max(w for _, w in sizes)
+            for index, position in self._portion.own(part):
+                pixels, sample = self._sample(index, position, frame)
+                yield pixels, sample
+                if self._companions is not None:
+                    yield from self._companions.load(position, sample.size)
 
-    def _sample(self, index: int, position: int) -> tuple[Tensor, _Sample]:
+    def _draw(self, index: int, position: int) -> tuple[tuple[int, int], bool]:
+        """The (height, width) that the network sees, and whether it is mirrored."""
+        short, flip = draw(self._seed, position, self._data.short_sides, self._data.flip)
+        height, width = self._split.table.sizes[index].tolist()
+        return fit_size(height, width, short, self._data.long_side), flip
+
+    def _sample(self, index: int, position: int, frame: tuple[int, int]) -> tuple[Tensor, _Sample]:
         data, table = self._data, self._split.table
-        short, flip = draw(self._seed, position, data.short_sides, data.flip)
+        size, flip = self._draw(index, position)
         height, width = table.sizes[index].tolist()
-        size = fit_size(height, width, short, data.long_side)
         path = self._split.files.path(index)
         pixels = read_image(path, exif=data.exif, at_least=min(size), size=(height, width))
         boxes, labels = table.target(index)
         boxes = place_boxes(boxes, (height, width), size, flip)
-        return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path))
+        return pixels, _Sample(
+            size, flip, boxes, labels.astype(np.int64), str(path), frame, mixed(self._seed, position) >> 1
+        )
 
 
 def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> ImageOrder:

@@ -5,13 +5,15 @@ N images. The order is a function of (seed, step) alone, so a resumed run goes o
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.data.annotations import AnnotationTable
 
+T = TypeVar("T")
 _WINDOW = 64  # batches within which wide and tall images are sorted apart
 _BLOCK = 1 << 20  # roundings drawn at once
 # Streams of random numbers that one seed gives.
@@ -57,6 +59,44 @@ def class_balanced_factors(table: AnnotationTable) -> NDArray[np.float64]:
     by_image = np.bincount(pairs // len(counts), share[pairs % len(counts)], minlength=len(table))
     factors: NDArray[np.float64] = by_image * (len(table) / np.count_nonzero(counts))
     return factors
+
+
+def mixed(seed: int, number: int) -> int:
+    """A 63-bit seed from (seed, number): neighbours get unrelated streams (splitmix64's finaliser)."""
+    z = (seed * 0x9E3779B97F4A7C15 + number + 1) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) >> 1
+
+
+class Portion(NamedTuple):
+    """Which images of a step a process has: its equal share of each part that the step is cut into.
+
+    So the processes together have in each part what one process alone would have there, in the order of the ranks.
+
+    Attributes:
+        rank: of the process.
+        world: how many processes there are.
+        parts: of a step, one after the other.
+    """
+
+    rank: int = 0
+    world: int = 1
+    parts: int = 1
+
+    def cut(self, images: Sequence[T]) -> list[Sequence[T]]:
+        """The parts of a step, of all processes."""
+        size = len(images) // self.parts
+        return [images[start : start + size] for start in range(0, len(images), size)]
+
+    def own(self, part: Sequence[T]) -> Sequence[T]:
+        """This process's share of a part."""
+        size = len(part) // self.world
+        return part[self.rank * size : (self.rank + 1) * size]
+
+
+ALONE = Portion()
+"""Of the only process."""
 
 
 class ImageOrder:

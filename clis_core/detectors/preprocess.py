@@ -37,8 +37,10 @@ class Preprocess(nn.Module):
     def forward(self, images: list[RawImage]) -> ImageBatch:
         """N decoded images to float32 ``[N, 3, H, W]``, channels last, zero-padded at the right and the bottom."""
         sizes = [image.size for image in images]
-        height = -(-max(h for h, _ in sizes) // self.divisor) * self.divisor
-        width = -(-max(w for _, w in sizes) // self.divisor) * self.divisor
+        height, width = (
+            -(-max(max(image.size[side], image.frame[side]) for image in images) // self.divisor) * self.divisor
+            for side in (0, 1)
+        )
         shape = (len(images), 3, height, width)
         pixels = torch.empty(shape, device=self.mean.device, memory_format=torch.channels_last).zero_()
         for out, image in zip(pixels, images, strict=True):

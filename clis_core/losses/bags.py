@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from clis_core.config.class_loss import BagsLoss
 from clis_core.losses.counts import ClassCounts, KnownCounts, unknown
-from clis_core.losses.ranks import rows_of, share, summed, world_size
+from clis_core.losses.ranks import gathered, rows_of, share, world_size
 
 
 class BalancedGroupSoftmax(nn.Module):
@@ -53,7 +53,7 @@ class BalancedGroupSoftmax(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor, *, count: bool = True) -> Tensor:
         """The loss of ``[N, num_logits]`` logits and int64 ``[N]`` labels (0 is background).
 
-        Collective under torchrun; each process draws from its own regions.
+        Collective under torchrun: what is drawn is drawn from the regions of all processes, which all draw alike.
 
         Raises:
             ConfigError: it was built without counts.
@@ -76,15 +76,16 @@ class BalancedGroupSoftmax(nn.Module):
         Args:
             of_group: bool ``[N, G]``, whether a region's class is of a group.
         """
-        here = torch.stack((of_group.sum(0), (~of_group).sum(0))).float()  # [2, G]
-        classes, others = summed(here)
-        drawn = torch.minimum((self.config.others * classes).floor(), others)  # of all processes
-        # Of several processes each draws in proportion to what it has.
-        quota = torch.where(drawn < others, (drawn * here[1] / others.clamp(min=1)).floor(), here[1])
-        order = torch.rand(of_group.shape, device=of_group.device).masked_fill(of_group, 2.0).argsort(0).argsort(0)
-        chosen = (of_group | (order < quota)) & (classes > 0)
+        everywhere, mine = gathered(of_group.byte())  # uint8, for gloo knows no bool
+        of_all = everywhere.bool()  # [N of all processes, G]
+        classes = everywhere.sum(0)
+        others = len(everywhere) - classes
+        drawn = torch.minimum((self.config.others * classes).floor(), others)
+        # All processes have the same state of random numbers (training.step) and so the same order.
+        order = torch.rand(of_all.shape, device=of_all.device).masked_fill(of_all, 2.0).argsort(0).argsort(0)
+        chosen = (of_all | (order < drawn)) & (classes > 0)
         weight: Tensor = chosen * world_size() / (classes + drawn).clamp(min=1)
-        return weight
+        return weight[mine]
 
     def _norms(self, z: Tensor) -> Tensor:
         """The logarithm of the sum of the exponentials of each group's logits, ``[N, G]``."""

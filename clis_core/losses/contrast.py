@@ -8,11 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clis_core.losses.ranks import rows_of, share
+
 
 def contrastive_loss(
     image_view: Tensor, scene_view: Tensor, queue: Tensor, tau: float, allowed: Tensor | None = None
 ) -> Tensor:
-    """L_con = -log( exp(f_i f_d / tau) / (exp(f_i f_d / tau) + sum over Q of exp(f_i q / tau)) ), mean over pairs.
+    """L_con = -log( exp(f_i f_d / tau) / (exp(f_i f_d / tau) + sum over Q of exp(f_i q / tau)) ), mean over the
+    pairs of all processes. Collective under torchrun.
 
     Computed in float32 by log-sum-exp: at tau = 0.2 the exponents reach 5, at smaller tau they would overflow fp16.
 
@@ -26,6 +29,7 @@ def contrastive_loss(
     Returns:
         A scalar attached to both views; 0 where there are no pairs.
     """
+    pairs = share(rows_of(image_view))
     if not len(image_view):
         return (image_view.sum() + scene_view.sum()).float() * 0.0
     with torch.autocast(image_view.device.type, enabled=False):
@@ -34,4 +38,5 @@ def contrastive_loss(
         negative = f_i @ queue.float().T / tau  # [P, K]
         if allowed is not None:
             negative = negative.masked_fill(~allowed, float("-inf"))
-        return (torch.logsumexp(torch.cat((positive, negative), dim=1), dim=1) - positive[:, 0]).mean()
+        loss = torch.logsumexp(torch.cat((positive, negative), dim=1), dim=1) - positive[:, 0]  # [P]
+        return loss.sum() / pairs

@@ -1,6 +1,8 @@
-"""A tensor of every process in, what all of them share out: the sum, or the first one's. Alone, the tensor itself."""
+"""A tensor of every process in, what all of them share out: sum, rows, or the first one's. Alone, the tensor itself."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, distributed
@@ -31,6 +33,37 @@ def of_first(values: Tensor) -> Tensor:
     return shared
 
 
+class Gathered(NamedTuple):
+    """Rows of all processes.
+
+    Attributes:
+        rows: ``[n, ...]``, one process after the other.
+        mine: which of them are this process's.
+    """
+
+    rows: Tensor
+    mine: slice
+
+
+@torch.no_grad()
+def gathered(rows: Tensor) -> Gathered:
+    """The rows ``[n, ...]`` of all processes, in the order of the ranks; n may differ between them. Collective."""
+    world = world_size()
+    if world == 1:
+        return Gathered(rows, slice(0, len(rows)))
+    counts = [torch.zeros((), dtype=torch.int64, device=rows.device) for _ in range(world)]
+    distributed.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+    lengths = [int(c) for c in counts]
+    padded = rows.new_zeros((max(lengths), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    distributed.all_gather(parts, padded)
+    rank = distributed.get_rank()
+    first = sum(lengths[:rank])
+    rows = torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])
+    return Gathered(rows, slice(first, first + lengths[rank]))
+
+
 def share(count: Tensor) -> Tensor:
     """What a sum over ``count`` rows of this process is divided by, 1 or more.
 
@@ -40,6 +73,6 @@ def share(count: Tensor) -> Tensor:
     return summed(count.float()).clamp(min=1) / world_size()
 
 
-def rows_of(labels: Tensor) -> Tensor:
-    """The number of rows of ``labels`` as a scalar tensor beside them."""
-    return torch.full((), float(len(labels)), device=labels.device)
+def rows_of(rows: Tensor) -> Tensor:
+    """The number of rows of a tensor as a scalar tensor beside it."""
+    return torch.full((), float(len(rows)), device=rows.device)

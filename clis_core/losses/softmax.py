@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clis_core.losses.ranks import rows_of, share
+
 
 class SoftmaxCrossEntropy(nn.Module):
     """Softmax over background and C classes; column 0 is background.
@@ -19,10 +21,11 @@ class SoftmaxCrossEntropy(nn.Module):
         self.num_logits = num_classes + 1
 
     def forward(self, logits: Tensor, labels: Tensor, *, count: bool = True) -> Tensor:
-        """Mean cross entropy of ``[N, C + 1]`` logits and int64 ``[N]`` labels (0 is background); 0 for N = 0."""
-        if not len(labels):
-            return logits.sum() * 0.0
-        return F.cross_entropy(logits.float(), labels)
+        """Cross entropy of ``[N, C + 1]`` logits and int64 ``[N]`` labels (0 is background), divided by N.
+
+        Collective under torchrun.
+        """
+        return F.cross_entropy(logits.float(), labels, reduction="sum") / share(rows_of(labels))
 
     def scores(self, logits: Tensor) -> Tensor:
         """``[N, C + 1]`` logits to the probabilities ``[N, C]`` of the classes 1..C."""

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from clis_core.batch import Target
+
 BACKGROUND = -1
 IGNORED = -2
 _LIES = 0.5  # of a box's area
+ANCHORS, REGIONS = 0, 1
+"""Streams of random numbers of an image."""
 
 
 @torch.no_grad()
@@ -61,25 +65,41 @@ def _matched(truth: Tensor, boxes: Tensor, positive_iou: float, negative_iou: fl
     return matched
 
 
+def drawing(target: Target, stream: int, device: torch.device) -> torch.Generator | None:
+    """The random numbers of an image, whatever stands beside it in its batch; None where it has no seed.
+
+    Args:
+        target: of the image.
+        stream: `ANCHORS` or `REGIONS`.
+        device: where the numbers are needed.
+    """
+    if target.seed is None:
+        return None
+    return torch.Generator(device).manual_seed(2 * target.seed + stream)
+
+
 @torch.no_grad()
-def sample(matched: Tensor, count: int, positive_fraction: float) -> tuple[Tensor, Tensor]:
+def sample(
+    matched: Tensor, count: int, positive_fraction: float, draw: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw a balanced sample of matched boxes, without replacement.
 
     Args:
         matched: int64 ``[A]`` of `match`.
         count: how many to draw at most.
         positive_fraction: how many of them may be objects; background fills the rest.
+        draw: of `drawing`; None takes torch's global random numbers.
 
     Returns:
         Indices of the drawn objects and of the drawn background, int64 each.
     """
     objects = (matched >= 0).nonzero()[:, 0]
     background = (matched == BACKGROUND).nonzero()[:, 0]
-    objects = _draw(objects, int(count * positive_fraction))
-    return objects, _draw(background, count - len(objects))
+    objects = _draw(objects, int(count * positive_fraction), draw)
+    return objects, _draw(background, count - len(objects), draw)
 
 
-def _draw(index: Tensor, count: int) -> Tensor:
+def _draw(index: Tensor, count: int, draw: torch.Generator | None) -> Tensor:
     if len(index) <= count:
         return index
-    return index[torch.randperm(len(index), device=index.device)[:count]]
+    return index[torch.randperm(len(index), device=index.device, generator=draw)[:count]]

@@ -70,12 +70,9 @@ class Clis(nn.Module):
     @torch.no_grad()
     def after_step(self) -> None:
         """Put this step's keys into the queue, and let the slow copy follow, in time for the next step's keys."""
-        if self._waiting:
-            keys, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-            self._waiting.clear()
-        else:
-            keys, labels = self.queue.keys[:0], self.queue.labels[:0]
-        self.queue.push(keys, labels)
+        for keys, labels in self._waiting:  # part by part, in the order of one process that has all images
+            self.queue.push(keys, labels)
+        self._waiting.clear()
         self.slow.follow(nn.Sequential(self.detector.head.cls_2fc, self.projector))
         self.steps += 1
 
@@ -127,7 +124,8 @@ class Clis(nn.Module):
         allowed = queue_labels[None] != labels[:, None] if config.mask_same_class else None
         loss = contrastive_loss(f_i, f_d, queue, config.tau, allowed)
         if self.training:
-            self._waiting.append((keys.detach(), torch.cat((labels, labels))))
+            both = torch.stack((keys[: len(index)], keys[len(index) :]), dim=1).flatten(0, 1)  # pair by pair, [2 P, E]
+            self._waiting.append((both, labels.repeat_interleave(2)))
         return loss
 
     def _beta(self) -> float:

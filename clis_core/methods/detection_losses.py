@@ -15,7 +15,8 @@ from clis_core.config.method import RoiTraining, RpnTraining
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, RPN_WEIGHTS, encode
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.rpn import RpnOutput
-from clis_core.methods.assign import match, sample
+from clis_core.losses.ranks import rows_of, share
+from clis_core.methods.assign import ANCHORS, REGIONS, drawing, match, sample
 
 
 def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) -> Losses:
@@ -27,7 +28,8 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
         config: matching and sampling.
 
     Returns:
-        ``rpn_objectness`` and ``rpn_box``, each divided by the number of sampled anchors of the batch.
+        ``rpn_objectness`` and ``rpn_box``, each divided by the number of sampled anchors of the
+        batch, that of all processes. Collective under torchrun.
     """
     logits, wanted, offsets, goals = [], [], [], []
     for image, target in enumerate(targets):
@@ -39,14 +41,15 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
             best_anchor=True,
             ignored=target.ignored,
         )
-        objects, background = sample(matched, config.samples, config.positive_fraction)
+        draw = drawing(target, ANCHORS, matched.device)
+        objects, background = sample(matched, config.samples, config.positive_fraction, draw)
         index = torch.cat((objects, background))
         logits.append(output.logits[image, index])
         wanted.append(torch.arange(len(index), device=index.device) < len(objects))
         offsets.append(output.offsets[image, objects])
         goals.append(encode(target.boxes[matched[objects]], output.anchors[objects], RPN_WEIGHTS))
     all_logits = torch.cat(logits).float()
-    count = max(1, len(all_logits))
+    count = share(rows_of(all_logits))
     objectness = F.binary_cross_entropy_with_logits(all_logits, torch.cat(wanted).to(all_logits), reduction="sum")
     box = F.smooth_l1_loss(torch.cat(offsets).float(), torch.cat(goals), beta=config.beta, reduction="sum")
     return {"rpn_objectness": objectness / count, "rpn_box": box / count}
@@ -67,7 +70,8 @@ def sample_regions(
         candidates = torch.cat((proposed, target.boxes))
         iou = config.positive_iou
         matched = match(target.boxes, candidates, iou, iou, best_anchor=False, ignored=target.ignored)
-        objects, background = sample(matched, config.samples, config.positive_fraction)
+        draw = drawing(target, REGIONS, matched.device)
+        objects, background = sample(matched, config.samples, config.positive_fraction, draw)
         regions.append(candidates[torch.cat((objects, background))])
         labels.append(torch.cat((target.labels[matched[objects]], torch.zeros_like(background))))
         boxes.append(target.boxes[matched[objects]])
@@ -95,7 +99,7 @@ def region_losses(
 
     Returns:
         ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions) and
-        ``objectness`` (mean over the regions).
+        ``objectness`` (mean over the regions); the regions are those of all processes. Collective under torchrun.
     """
     regions, labels, boxes = sample_regions(proposals, targets, config)
     head = detector.head
@@ -103,8 +107,9 @@ def region_losses(
     label = torch.cat(labels)  # [S]
     objects = (label > 0).nonzero()[:, 0]
     goals = encode(torch.cat(boxes), torch.cat(regions)[objects], ROI_WEIGHTS)
+    count = share(rows_of(label))
     offsets = head.offsets(embedded.loc[objects], label[objects]).float()
-    box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / max(1, len(label))
+    box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / count
     losses = {
         "class": head.class_loss(head.fc_cls(embedded.cls), label, count=count),
         "box": config.box_weight * box,
@@ -112,7 +117,7 @@ def region_losses(
     if head.fc_obj is not None:
         logits = head.fc_obj(embedded.loc)[:, 0].float()
         wanted = (label > 0).to(logits)
-        objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / max(1, len(label))
+        objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / count
         losses["objectness"] = config.objectness_weight * objectness
     return losses
 

@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from clis_core.methods.gather import gather
+from clis_core.losses.ranks import gathered
 
 
 class MomentumCopy(nn.Module):
@@ -73,7 +73,7 @@ class KeyQueue(nn.Module):
             keys: ``[P, D]`` of this process.
             labels: int64 ``[P]``, 1..C.
         """
-        keys, labels = gather(keys.detach().to(self.keys.dtype)), gather(labels)
+        keys, labels = gathered(keys.detach().to(self.keys.dtype)).rows, gathered(labels).rows
         size = len(self.keys)
         keys, labels = keys[-size:], labels[-size:]
         place = (int(self.pointer) + torch.arange(len(keys), device=self.keys.device)) % size

@@ -26,6 +26,7 @@ from clis_core.data import workers as workers_module
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
+from clis_core.data.sampling import Portion
 from clis_core.data.workers import worker_died
 from clis_core.errors import DataError
 
@@ -96,6 +97,50 @@ def test_same_from_any_step(split: Split, workers: int) -> None:
     assert len(part) == 9
     assert all(same(a, b) for a, b in zip(part, whole[61:70], strict=True))
     assert all(same(a, b) for a, b in zip(part, whole[61:70], strict=True))  # and again
+
+
+def joined(parts: list[Batch]) -> Batch:
+    return Batch(*([x for b in parts for x in getattr(b, name)] for name in ("images", "targets", "names")))
+
+
+@pytest.mark.parametrize(("world", "parts"), [(2, 1), (4, 1), (2, 2), (3, 2), (1, 3)])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_processes_share_out_what_one_would_have(split: Split, world: int, parts: int, grouped: bool) -> None:
+    data = config(Path("."), group_by_shape=grouped)
+    whole = list(TrainingLoader(split, data, 12, 3, 5, 11))
+    ranks = [list(TrainingLoader(split, data, 12, 3, 5, 11, portion=Portion(r, world, parts))) for r in range(world)]
+    size = 12 // world // parts
+    for step, alone in enumerate(whole):
+        shares = [ranks[r][step] for r in range(world)]
+        of_part = [
+            Batch(b.images[n : n + size], b.targets[n : n + size], b.names[n : n + size])
+            for n in range(0, parts * size, size)
+            for b in shares
+        ]
+        together = joined(of_part)
+        assert same(together, alone)
+        # What is drawn for an image does not hang on its neighbours, and nothing is drawn alike.
+        seeds = [target.seed for target in together.targets]
+        assert seeds == [target.seed for target in alone.targets]
+        assert len(set(seeds)) == 12
+        # All processes pad the images of a part to one size.
+        for n in range(parts):
+            images = joined(of_part[n * world : (n + 1) * world]).images
+            frame = max(i.size[0] for i in images), max(i.size[1] for i in images)
+            assert {image.frame for image in images} == {frame}
+
+
+def test_no_image_is_lost_or_seen_twice_in_an_epoch_of_several_processes(split: Split) -> None:
+    data = config(Path("."), sampler=Uniform(), group_by_shape=False)
+    count = len(split.table)
+    assert count % 6 == 0
+    names = [
+        name
+        for rank in range(3)
+        for batch in TrainingLoader(split, data, 6, 0, 0, count // 6, portion=Portion(rank, 3))
+        for name in batch.names
+    ]
+    assert sorted(names) == sorted(str(split.files.path(i)) for i in range(count))
 
 
 def test_seeds_differ(split: Split) -> None:

@@ -40,3 +40,14 @@ def test_fit_size():
     assert fit_size(300, 1000, 800, 1333) == (400, 1333)
     assert fit_size(640, 480, 800, 1333) == (1067, 800)
     assert fit_size(1, 5000, 800, 1333) == (1, 1333)
+
+
+def test_a_batch_is_padded_to_the_frame_of_other_processes() -> None:
+    image = torch.full((3, 30, 40), 200, dtype=torch.uint8)
+    alone = Preprocess(32)([RawImage(image, (30, 40))])
+    framed = Preprocess(32)([RawImage(image, (30, 40), frame=(70, 33))])
+    assert alone.pixels.shape == (1, 3, 32, 64)
+    assert framed.pixels.shape == (1, 3, 96, 64)
+    assert torch.equal(framed.pixels[:, :, :32], alone.pixels)
+    assert not framed.pixels[:, :, 30:].any()
+    assert framed.sizes == [(30, 40)]

@@ -1,4 +1,4 @@
-"""One process of several: keys of its own go in; what `gather` gave and the queue then held go to a file.
+"""One process of several: keys of its own go in; what `gathered` gave and the queue then held go to a file.
 
 python -m torch.distributed.run --standalone --nproc_per_node 2 -m tests.methods.enqueue FOLDER
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from clis_core.methods.gather import gather
+from clis_core.losses.ranks import gathered
 from clis_core.methods.momentum import KeyQueue
 
 COUNTS = ((3, 1), (0, 2), (0, 0), (5, 4), (2, 0))
@@ -34,9 +34,9 @@ def main(folder: Path) -> None:
     queue, seen = KeyQueue(SIZE, FEATURES), []
     for push in range(len(COUNTS)):
         keys, labels = keys_of(push, rank)
-        gathered = gather(keys)
+        rows = gathered(keys).rows
         queue.push(keys, labels)
-        seen.append({"gathered": gathered, **{k: v.clone() for k, v in queue.state_dict().items()}})
+        seen.append({"gathered": rows, **{k: v.clone() for k, v in queue.state_dict().items()}})
     torch.save(seen, folder / f"{rank}.tmp")
     (folder / f"{rank}.tmp").rename(folder / f"{rank}.pt")
     distributed.destroy_process_group()

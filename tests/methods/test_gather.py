@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clis_core.methods.gather import gather
+from clis_core.losses.ranks import gathered
 from clis_core.methods.momentum import KeyQueue
 from tests.methods.enqueue import COUNTS, FEATURES, SIZE, keys_of
 from tests.processes import TORCHRUN, run_module
@@ -15,7 +15,7 @@ from tests.processes import TORCHRUN, run_module
 
 def test_alone_there_is_nothing_to_gather() -> None:
     rows = torch.arange(6.0).view(3, 2)
-    assert gather(rows) is rows
+    assert gathered(rows).rows is rows
 
 
 @pytest.mark.slow
