@@ -28,6 +28,8 @@ class ClisError(Exception):
     """
 
     exit_code = 1
+    of_all = False
+    """Whether all processes of torchrun raise it, so that one of them may tell it for all."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

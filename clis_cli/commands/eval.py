@@ -167,7 +167,8 @@ def _evaluate_model(
 
     with console.reporter() as report:
         metrics = evaluate_model(path, config, **more, reporter=report)
-    _print(f"{path.name}, {split}", metrics, shown, as_json)
+    if metrics is not None:
+        _print(f"{path.name}, {split}", metrics, shown, as_json)
 
 
 def _judge_file(

@@ -11,12 +11,13 @@ from clis_core.batch import fit_size
 from clis_core.categories import Categories
 from clis_core.data.layout import Split
 from clis_core.detectors.load import Model, identity
+from clis_core.errors import ClisError, Interrupted
 from clis_core.evaluation.fixed import PER_CLASS
 from clis_core.evaluation.images import load_images
 from clis_core.evaluation.parts import Parts
 from clis_core.evaluation.predict import batches_of, predict
-from clis_core.jobs.ranks import Ranks
 from clis_core.report import Reporter
+from clis_core.training.ranks import Ranks
 
 DETECTIONS = "detections.npz"
 FIXED = "detections-fixed.npz"
@@ -40,7 +41,7 @@ def detect(
     all_ranks: Ranks,
     reporter: Reporter,
     stopping: Callable[[], str | None],
-) -> bool:
+) -> None:
     """Detect on all images of a split; the first process then joins what all have found.
 
     The files are the same, byte for byte, for any number of processes with the same number of threads each, and
@@ -58,20 +59,22 @@ def detect(
         step: training steps behind the detector, for the record.
         all_ranks: the processes; each has the same arguments.
         reporter: gets progress and messages.
-        stopping: asked between batches whether to stop.
+        stopping: asked between batches whether to stop; gives the name of a signal.
 
-    Returns:
-        Whether all is done; False if asked to stop.
+    Raises:
+        Interrupted: asked to stop, in all processes.
+        ClisError: what any of them could not go on with, in all processes.
     """
     size = UNCAPPED_PART if every else PART
     parts = Parts(folder / "parts", len(data.table), -(-size // batch) * batch, every)
-    if all_ranks.rank == 0:
+
+    def begin() -> list[int]:
         there = parts.begin(_plan(detector, data, batch, exif))
         if there:
             reporter.info(f"{there} of {len(parts)} parts of the detections are there already.")
-    all_ranks.wait()
-    missing = parts.missing()
-    all_ranks.wait()  # all have looked before anybody writes
+        return parts.missing()
+
+    missing = all_ranks.on_first(begin)
     mine = missing[all_ranks.rank :: all_ranks.world]
     images = load_images(
         data,
@@ -81,17 +84,34 @@ def detect(
         at_least=largest_side_needed(detector, data),
     )
     there_before = sorted(set(range(len(parts))) - set(missing))
-    if not predict(
-        detector, categories, data.table, parts, mine, there_before, images, reporter=reporter, stopping=stopping
-    ):
-        return False
-    all_ranks.wait()
-    if all_ranks.rank == 0:
+
+    def stop() -> str | None:
+        return all_ranks.stopping(stopping())
+
+    done = False
+    problem: ClisError | None = None
+    try:
+        done = predict(
+            detector, categories, data.table, parts, mine, there_before, images, reporter=reporter, stopping=stop
+        )
+    except ClisError as error:
+        problem = error
+        all_ranks.stopping("a problem")  # the others need not finish their share
+    if all_ranks.agree(int(not done), problem):
+        raise all_ranks.of_all(
+            Interrupted(
+                f"Stopped by {stop() or 'a signal'}; what was detected is kept in {folder}.",
+                hint="Run the same command again to go on.",
+            )
+        )
+
+    def join() -> None:
         meta = {"step": step, "ground_truth": str(data.table.path)}
         parts.join(folder / DETECTIONS, meta)
         if every:
             parts.join_best(folder / FIXED, meta, categories.ids, PER_CLASS)
-    return True
+
+    all_ranks.on_first(join)
 
 
 def largest_side_needed(detector: Model, data: Split) -> int:

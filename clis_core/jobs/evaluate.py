@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from clis_core.categories import Categories, Group
 from clis_core.config.detector import DetectorConfig
@@ -19,7 +16,7 @@ from clis_core.data.layout import Split, open_split
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.detectors.load import Model
-from clis_core.errors import CheckpointError, Interrupted
+from clis_core.errors import CheckpointError
 from clis_core.evaluation.analysis import SCORE_CUT
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.evaluate import Prepared, evaluate_in_full, prepare
@@ -30,10 +27,11 @@ from clis_core.files import locked
 from clis_core.jobs.detect import DETECTIONS, FIXED, detect
 from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.eval_files import RECORDS, publish, write_records
-from clis_core.jobs.ranks import Ranks, ranks
 from clis_core.report import Reporter, SilentReporter
 from clis_core.training.checkpoint import BEST
 from clis_core.training.interrupt import StopRequest
+from clis_core.training.joining import ranks
+from clis_core.training.ranks import ALONE, Ranks
 
 SplitName = Literal["train", "val"]
 JSON = "detections.json"
@@ -77,56 +75,53 @@ def evaluate_run(
         Interrupted: SIGINT or SIGTERM came.
     """
     hint = "--set eval.batch=1, or --device cpu"
-    with ranks() as all_ranks, StopRequest() as stop, naming_dead_workers(), naming_full_memory(hint):
-        first = all_ranks.rank == 0
-        reporter = reporter if first else SilentReporter()
-        device = open_device(device_of_rank(config.device, all_ranks))
+    with (
+        ranks() as all_ranks,
+        StopRequest() as stop,
+        naming_dead_workers(),
+        naming_full_memory(hint),
+        ExitStack() as held,
+    ):
+        reporter = reporter if all_ranks.first else SilentReporter()
+        device = open_device(all_ranks.device(config.device))
         path = find_checkpoint(run, checkpoint)
         shipped = detector_from_checkpoint(path, device)
         detector = shipped.detector
         detector.config = with_inference_settings(detector.config, config.detector)
-        data = open_split(config.data, split, run.parent / ".cache")
+        data = all_ranks.first_before_others(lambda: open_split(config.data, split, run.parent / ".cache"))
         shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
         reporter.info(f"{path}: step {shipped.step}; {len(data.table)} images of {data.table.path}, on {device}.")
         out = run / f"eval-{split}"
-        out.mkdir(exist_ok=True)
-        with locked(out / LOCK) if first else nullcontext(True) as held:
-            if not held:
-                raise CheckpointError(
-                    f"{out}: another process is evaluating into this folder.", hint="Wait until it has ended."
-                )
-            metrics = measure(
-                detector,
-                shipped.categories,
-                data,
-                config.eval,
-                config.data.workers,
-                config.data.exif,
-                out,
-                step=shipped.step,
-                save_json=save_json,
-                fixed=fixed,
-                score_cut=score_cut,
-                staging=".parts",
-                all_ranks=all_ranks,
-                reporter=reporter,
-                stopping=lambda: stop.name,
-            )
-        if stop.name and metrics is None:
-            raise Interrupted(
-                f"Stopped by {stop.name}; what was detected is kept in {out}.",
-                hint="Run the same command again to go on.",
-            )
+        all_ranks.on_first(lambda: hold(out, held))
+        metrics = measure(
+            detector,
+            shipped.categories,
+            data,
+            config.eval,
+            config.data.workers,
+            config.data.exif,
+            out,
+            step=shipped.step,
+            save_json=save_json,
+            fixed=fixed,
+            score_cut=score_cut,
+            staging=".parts",
+            all_ranks=all_ranks,
+            reporter=reporter,
+            stopping=lambda: stop.name,
+        )
     for note in metrics.notes if metrics else ():
         reporter.warn(note)
     return metrics
 
 
-def device_of_rank(name: str, all_ranks: Ranks) -> str:
-    """The device that a config names; of several processes that are to use a GPU, each gets one of its own."""
-    if all_ranks.world > 1 and name in ("", "cuda") and torch.cuda.is_available():
-        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
-    return name
+def hold(out: Path, held: ExitStack) -> None:
+    """Make a folder for results, and hold it until ``held`` ends."""
+    out.mkdir(exist_ok=True)
+    if not held.enter_context(locked(out / LOCK)):
+        raise CheckpointError(
+            f"{out}: another process is evaluating into this folder.", hint="Wait until it has ended."
+        )
 
 
 def find_checkpoint(run: Path, name: str) -> Path:
@@ -162,7 +157,7 @@ def measure(
     fixed: bool = False,
     score_cut: float = SCORE_CUT,
     staging: str = ".parts-training",
-    all_ranks: Ranks | None = None,
+    all_ranks: Ranks = ALONE,
     reporter: Reporter,
     stopping: Callable[[], str | None],
 ) -> Metrics | None:
@@ -181,18 +176,21 @@ def measure(
         fixed: detect without a cap on an image as well, for AP_fixed and AP_pool.
         score_cut: detections below it are neither mistakes nor in the calibration.
         staging: name of a folder in ``out`` for what is not finished; a call that is stopped leaves it.
-        all_ranks: the processes that share the images; None: this one alone.
+        all_ranks: the processes that share the images.
         reporter: gets progress.
-        stopping: asked between batches whether to stop.
+        stopping: asked between batches whether to stop; gives the name of a signal.
 
     Returns:
-        The metrics; None if asked to stop, and in all processes but the first.
+        The metrics; None in all processes but the first.
+
+    Raises:
+        Interrupted: asked to stop, in all processes.
     """
-    all_ranks = all_ranks or Ranks()
-    first = all_ranks.rank == 0
-    # What is wrong with the ground truth shall be told before the work.
-    prepared = prepare(data.table.path, config.engine, evaluation_groups(categories, data)) if first else None
-    done = detect(
+    truth: list[Prepared] = []  # of the first process, which judges; what is wrong with it is told before the work
+    all_ranks.on_first(
+        lambda: truth.append(prepare(data.table.path, config.engine, evaluation_groups(categories, data)))
+    )
+    detect(
         detector,
         categories,
         data,
@@ -206,15 +204,19 @@ def measure(
         reporter=reporter,
         stopping=stopping,
     )
-    if not done or prepared is None:
-        return None
-    metrics, found = _judge(prepared, categories, out / staging, fixed, score_cut)
-    if save_json:
-        to_coco_json(found, out / staging / JSON)
-    about = {"step": step, "images": len(data.table), "detections": len(found)}
-    write_records(out / staging, metrics, about)
-    publish(out / staging, out, [*RECORDS, DETECTIONS, FIXED, JSON])
-    return metrics
+    metrics: list[Metrics] = []
+
+    def judge() -> None:
+        judged, found = _judge(truth[0], categories, out / staging, fixed, score_cut)
+        if save_json:
+            to_coco_json(found, out / staging / JSON)
+        about = {"step": step, "images": len(data.table), "detections": len(found)}
+        write_records(out / staging, judged, about)
+        publish(out / staging, out, [*RECORDS, DETECTIONS, FIXED, JSON])
+        metrics.append(judged)
+
+    all_ranks.on_first(judge)
+    return metrics[0] if metrics else None
 
 
 def _judge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +12,14 @@ from clis_core.data.layout import open_split
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.load import load_model
-from clis_core.errors import CheckpointError, ConfigError, Interrupted
+from clis_core.errors import ConfigError
 from clis_core.evaluation.analysis import SCORE_CUT
 from clis_core.evaluation.metrics import Metrics
-from clis_core.files import locked
 from clis_core.jobs.device import naming_full_memory, open_device
-from clis_core.jobs.evaluate import LOCK, measure
-from clis_core.report import Reporter
+from clis_core.jobs.evaluate import hold, measure
+from clis_core.report import Reporter, SilentReporter
 from clis_core.training.interrupt import StopRequest
+from clis_core.training.joining import ranks
 
 
 def evaluate_model(
@@ -30,7 +31,7 @@ def evaluate_model(
     fixed: bool = False,
     score_cut: float = SCORE_CUT,
     reporter: Reporter,
-) -> Metrics:
+) -> Metrics | None:
     """Measure an exported file, with the same images, boxes and figures as `evaluate_run`.
 
     Writes the same files as that does, into `output_folder`.
@@ -44,34 +45,36 @@ def evaluate_model(
         score_cut: detections below it are neither mistakes nor in the calibration.
         reporter: gets progress and notes.
 
+    Returns:
+        The metrics; None in all processes of torchrun but the first.
+
     Raises:
         CheckpointError: the file cannot be used, or another process is evaluating it.
         ConfigError: a library is missing, or a graph was asked for what it cannot give.
         DataError: the data set cannot be used, or has other classes than the detector.
         Interrupted: SIGINT or SIGTERM came.
     """
-    device = open_device("cpu" if path.suffix == ".onnx" and not config.device else config.device)
-    model, categories, step = load_model(path, device)
-    if fixed and isinstance(model, ExportedDetector):
-        raise ConfigError(
-            f"{path}: --fixed needs all detections of an image, and the graph has a cap.",
-            hint="Evaluate the run, or its weights (--format safetensors).",
-        )
-    data = open_split(config.data, split, path.parent / ".cache")
-    categories.check_same(data.table.categories, str(path), str(data.table.path))
-    reporter.info(f"{path}: step {step}; {len(data.table)} images of {data.table.path}, on {device}.")
-    out = output_folder(path, split)
-    out.mkdir(exist_ok=True)
     with (
+        ranks() as all_ranks,
         StopRequest() as stop,
         naming_dead_workers(),
         naming_full_memory("--set eval.batch=1, or --device cpu"),
-        locked(out / LOCK) as held,
+        ExitStack() as held,
     ):
-        if not held:
-            raise CheckpointError(
-                f"{out}: another process is evaluating into this folder.", hint="Wait until it has ended."
+        reporter = reporter if all_ranks.first else SilentReporter()
+        on_cpu = path.suffix == ".onnx" and not config.device
+        device = open_device("cpu" if on_cpu else all_ranks.device(config.device))
+        model, categories, step = load_model(path, device)
+        if fixed and isinstance(model, ExportedDetector):
+            raise ConfigError(
+                f"{path}: --fixed needs all detections of an image, and the graph has a cap.",
+                hint="Evaluate the run, or its weights (--format safetensors).",
             )
+        data = all_ranks.first_before_others(lambda: open_split(config.data, split, path.parent / ".cache"))
+        categories.check_same(data.table.categories, str(path), str(data.table.path))
+        reporter.info(f"{path}: step {step}; {len(data.table)} images of {data.table.path}, on {device}.")
+        out = output_folder(path, split)
+        all_ranks.on_first(lambda: hold(out, held))
         metrics = measure(
             model,
             categories,
@@ -85,19 +88,17 @@ def evaluate_model(
             fixed=fixed,
             score_cut=score_cut,
             staging=".parts",
+            all_ranks=all_ranks,
             reporter=reporter,
             stopping=lambda: stop.name,
         )
-    if metrics is None:
-        raise Interrupted(
-            f"Stopped by {stop.name}; what was detected is kept in {out}.",
-            hint="Run the same command again to go on.",
-        )
-    if isinstance(model, ExportedDetector) and model.uncertain:
-        reporter.warn(
-            f"In {model.uncertain} of {model.images} images the graph's {model.about.candidates} candidates may have "
-            f"been too few. Export it with more: --candidates {4 * model.about.candidates}"
-        )
-    for note in metrics.notes:
+        if isinstance(model, ExportedDetector):
+            uncertain, images = (sum(n) for n in zip(*all_ranks.gathered((model.uncertain, model.images)), strict=True))
+            if uncertain:
+                reporter.warn(
+                    f"In {uncertain} of {images} images the graph's {model.about.candidates} candidates may have "
+                    f"been too few. Export it with more: --candidates {4 * model.about.candidates}"
+                )
+    for note in metrics.notes if metrics else ():
         reporter.warn(note)
     return metrics

@@ -10,15 +10,14 @@ from clis_core.config.run import RunConfig
 from clis_core.data.layout import open_split
 from clis_core.data.workers import naming_dead_workers
 from clis_core.detectors.checkpoint import detector_from_checkpoint
-from clis_core.errors import Interrupted
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.results_json import to_coco_json
 from clis_core.jobs.detect import DETECTIONS, detect
 from clis_core.jobs.device import naming_full_memory, open_device
 from clis_core.jobs.evaluate import find_checkpoint, with_inference_settings
-from clis_core.jobs.ranks import Ranks
 from clis_core.report import Reporter
 from clis_core.training.interrupt import StopRequest
+from clis_core.training.ranks import ALONE
 
 
 def export_results(
@@ -57,7 +56,7 @@ def export_results(
     shipped.categories.check_same(data.table.categories, str(path), str(data.table.path))
     staging = out.with_name(f".{out.name}.parts")
     with StopRequest() as stop, naming_dead_workers(), naming_full_memory("--set eval.batch=1, or --device cpu"):
-        done = detect(
+        detect(
             shipped.detector,
             shipped.categories,
             data,
@@ -67,14 +66,9 @@ def export_results(
             exif=config.data.exif,
             every=False,
             step=shipped.step,
-            all_ranks=Ranks(),
+            all_ranks=ALONE,
             reporter=reporter,
             stopping=lambda: stop.name,
-        )
-    if not done:
-        raise Interrupted(
-            f"Stopped by {stop.name}; what was detected is kept in {staging}.",
-            hint="Run the same command again to go on.",
         )
     found = Detections.load(staging / DETECTIONS)
     to_coco_json(found, out)

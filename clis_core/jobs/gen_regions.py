@@ -30,13 +30,14 @@ from clis_core.data.regions import (
 from clis_core.data.shards.reader import Shards
 from clis_core.data.sheet import Tile, draw_sheet
 from clis_core.data.workers import naming_dead_workers
-from clis_core.errors import JSON_DAMAGE, DataError, Interrupted
+from clis_core.errors import JSON_DAMAGE, ClisError, DataError, Interrupted
 from clis_core.files import locked, write_text
 from clis_core.jobs.device import naming_full_memory
-from clis_core.jobs.ranks import Ranks, ranks
 from clis_core.jobs.region_finders import Finder, RegionOptions, open_finder
 from clis_core.report import Reporter, SilentReporter
 from clis_core.training.interrupt import StopRequest
+from clis_core.training.joining import ranks
+from clis_core.training.ranks import Ranks
 
 __all__ = ["RegionOptions", "RegionResult", "gen_regions"]
 
@@ -107,7 +108,7 @@ def gen_regions(
         naming_full_memory("Take a smaller --batch, or a smaller --short-side"),
         contextlib.ExitStack() as held,
     ):
-        reporter = reporter if all_ranks.rank == 0 else SilentReporter()
+        reporter = reporter if all_ranks.first else SilentReporter()
         finder = open_finder(checkpoint, shards, replace(options, device=all_ranks.device(options.device)))
         plan = {**finder.about(), "shards": shard_hashes(shards.manifest)}
         # The first process alone makes and holds the folder, since that changes what the others would see.
@@ -117,10 +118,9 @@ def gen_regions(
             all_ranks.wait()
         else:
             _fill(finder, blocks_of(shards, out / STAGING), all_ranks, stop, reporter, out)
-            all_ranks.wait()
             all_ranks.on_first(lambda: _join(shards, out, plan))
         regions = RegionFiles(out, folder, shards.manifest)
-        if options.preview and all_ranks.rank == 0:
+        if options.preview and all_ranks.first:
             preview(shards, regions, out / PREVIEW, options.preview)
             reporter.info(f"Look at them: {out / PREVIEW}")
     return _result(regions, out, plan, reporter)
@@ -180,23 +180,33 @@ def blocks_of(shards: Shards, staging: Path) -> list[Block]:
 def _fill(
     finder: Finder, blocks: list[Block], all_ranks: Ranks, stop: StopRequest, reporter: Reporter, out: Path
 ) -> None:
-    """Find the regions of this rank's blocks that are not there yet."""
+    """Find the regions of this rank's blocks that are not there yet; ends in all processes alike."""
     mine = blocks[all_ranks.rank :: all_ranks.world]
     missing = [block for block in mine if not block.file.is_file()]
     total = sum(len(block.numbers) for block in mine)
     done = total - sum(len(block.numbers) for block in missing)
     waiting = iter(missing)
-    with contextlib.closing(finder.find([block.numbers for block in missing])) as steps:
-        for found in steps:
-            if found.entries is not None:
-                write_part(next(waiting).file, found.entries)
-            done += found.pictures
-            reporter.progress("regions", done, total)
-            if stop.name and done < total:
-                raise Interrupted(
-                    f"Stopped by {stop.name} after {done} of {total} pictures; what was found is kept in {out}.",
-                    hint="Run the same command again to go on.",
-                )
+    problem: ClisError | None = None
+    try:
+        with contextlib.closing(finder.find([block.numbers for block in missing])) as steps:
+            for found in steps:
+                if found.entries is not None:
+                    write_part(next(waiting).file, found.entries)
+                done += found.pictures
+                reporter.progress("regions", done, total)
+                if done < total and all_ranks.stopping(stop.name):
+                    break
+    except ClisError as error:
+        problem = error
+        all_ranks.stopping("a problem")  # the others need not finish their share
+    if all_ranks.agree(int(done < total), problem):
+        raise all_ranks.of_all(
+            Interrupted(
+                f"Stopped by {all_ranks.stopping(stop.name) or 'a signal'} after {done} of {total} pictures; "
+                f"what was found is kept in {out}.",
+                hint="Run the same command again to go on.",
+            )
+        )
 
 
 def _join(shards: Shards, out: Path, plan: Mapping[str, Any]) -> None:

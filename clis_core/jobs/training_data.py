@@ -16,6 +16,7 @@ from clis_core.data.companions import PictureSet, open_pictures
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.regions import shard_hashes
+from clis_core.data.sampling import ALONE, Portion
 from clis_core.data.shards.reader import Shards
 from clis_core.errors import ConfigError, DataError
 from clis_core.losses.counts import ClassCounts
@@ -73,7 +74,14 @@ def open_companions(config: RunConfig, categories: Categories) -> PictureSet | N
 
 
 def training_loader(
-    config: RunConfig, data: Split, pictures: PictureSet | None, start: int, stop: int, *, pin: bool = False
+    config: RunConfig,
+    data: Split,
+    pictures: PictureSet | None,
+    start: int,
+    stop: int,
+    *,
+    pin: bool = False,
+    portion: Portion = ALONE,
 ) -> TrainingLoader:
     """The batches of steps ``start`` to ``stop - 1`` of the training that a config describes.
 
@@ -84,6 +92,7 @@ def training_loader(
         start: first step.
         stop: the step before which it ends.
         pin: see `TrainingLoader`.
+        portion: which images of a step this process has.
     """
     return TrainingLoader(
         data,
@@ -96,6 +105,7 @@ def training_loader(
         pictures=pictures,
         companions=config.pictures,
         iterations=config.train.iterations,
+        portion=portion,
     )
 
 

@@ -68,7 +68,7 @@ def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Pat
         "best": state.best,
         "pending": state.pending,
     }
-    path = run / "checkpoints" / f"step-{state.step:08d}.pt"
+    path = name_of(run, state.step)
     _write(path, content)
     files = checkpoints_of(run)
     for damaged in files[files.index(path) + 1 :]:  # else the training would have gone on from it
@@ -76,6 +76,11 @@ def save(run: Path, state: TrainState, categories: Categories, keep: int) -> Pat
     for old in files[: files.index(path) + 1][:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+def name_of(run: Path, step: int) -> Path:
+    """The file of a checkpoint."""
+    return run / "checkpoints" / f"step-{step:08d}.pt"
 
 
 def save_best(run: Path, state: TrainState, categories: Categories) -> Path:

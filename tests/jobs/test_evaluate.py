@@ -21,9 +21,8 @@ from clis_core.evaluation.fixed import top_per_class
 from clis_core.evaluation.parts import Parts
 from clis_core.files import locked
 from clis_core.jobs import detect, eval_files
-from clis_core.jobs.evaluate import device_of_rank, evaluate_run
+from clis_core.jobs.evaluate import evaluate_run
 from clis_core.jobs.evaluate_file import evaluate_file
-from clis_core.jobs.ranks import Ranks
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
 from tests.draw import draw_lvis
@@ -278,18 +277,6 @@ def test_records_of_a_file_of_detections(run, drawn_lvis, tmp_path):
     assert json.loads((out / "calibration.json").read_text())["source"] == str(source)
     evaluate_file(source, drawn_lvis / "lvis_v1_val.json", out=source.parent, reporter=SilentReporter())
     assert source.is_file(), "the input is never touched"
-
-
-def test_each_process_gets_a_gpu_of_its_own(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    assert device_of_rank("", Ranks(3, 4)) == device_of_rank("cuda", Ranks(3, 4)) == "cuda:1"
-    assert device_of_rank("cuda:0", Ranks(3, 4)) == "cuda:0"
-    assert device_of_rank("cpu", Ranks(3, 4)) == "cpu"
-    assert device_of_rank("", Ranks()) == ""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_of_rank("", Ranks(3, 4)) == ""
 
 
 @pytest.fixture(scope="module")

@@ -484,43 +484,4 @@ def test_two_processes_of_torchrun_give_the_files_of_one(base: Path, tmp_path: P
     shutil.copytree(tmp_path / "two", tmp_path / "part")
     refused = run_module(*TORCHRUN, *command(base, shards, tmp_path / "part"), "--rule", "max-size", check=False)
     assert refused.returncode != 0
-    assert refused.stderr.count("another rule") == 2  # both processes end, with the same message
-
-
-def test_devices_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clis_core.jobs.ranks import Ranks
-
-    for available in (False, True):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
-        found = [Ranks(5, 8, 1).device(wanted) for wanted in ("", "cuda", "cuda:0", "cpu")]
-        assert found == ["cuda:1" if available else "", "cuda:1", "cuda:0", "cpu"]
-        assert [Ranks().device(wanted) for wanted in ("", "cuda")] == ["", "cuda"]
-
-
-@pytest.mark.parametrize("environment", [{"WORLD_SIZE": "2"}, {"WORLD_SIZE": "many", "RANK": "0"}])
-def test_variables_of_torchrun_that_are_there_in_part(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
-) -> None:
-    from clis_core.jobs.ranks import ranks
-
-    monkeypatch.delenv("RANK", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match="WORLD_SIZE") as caught, ranks():
-        pass
-    assert "torchrun" in (caught.value.hint or "")
-
-
-def test_the_first_process_speaks_for_all(tmp_path: Path) -> None:
-    from clis_core.jobs.ranks import Ranks
-
-    done: list[str] = []
-
-    def fails() -> None:
-        raise DataError("no", hint="yes")
-
-    doing: Callable[[], None] = lambda: done.append("done")  # noqa: E731
-    Ranks().on_first(doing)
-    assert done == ["done"]
-    with pytest.raises(ClisError, match="no"):
-        Ranks().on_first(fails)
+    assert refused.stderr.count("another rule") == 1  # both processes end, and one says why

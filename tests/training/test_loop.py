@@ -137,8 +137,8 @@ def test_a_signal_saves_and_stops(tmp_path, number):
         run_loop(tmp_path / "b", state, spoil=stop)
     assert caught.value.exit_code == 130
     assert "--resume" in caught.value.hint
-    assert state.step == 3  # the step that was under way is done
-    assert checkpoints_of(tmp_path / "b")[-1].name == "step-00000003.pt"
+    assert state.step == 2  # the signal came while the third step's images were awaited
+    assert checkpoints_of(tmp_path / "b")[-1].name == "step-00000002.pt"
     assert signal.getsignal(number) == before
 
     through, resumed = make_state(), make_state()
@@ -160,7 +160,7 @@ def test_sigterm_twice_still_saves(tmp_path):
 
     with pytest.raises(Interrupted, match="SIGTERM"):
         run_loop(tmp_path, make_state(), spoil=stop)
-    assert checkpoints_of(tmp_path)[-1].name == "step-00000003.pt"
+    assert checkpoints_of(tmp_path)[-1].name == "step-00000002.pt"
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):

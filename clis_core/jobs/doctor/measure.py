@@ -174,12 +174,16 @@ def _child(
         except ClisError as error:
             pipe.send(("end", error.message))
         except Exception as error:
-            full = "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
-            pipe.send(("end", "full" if full else f"{type(error).__name__}: {error}"))
+            pipe.send(("end", "full" if is_full(error) else f"{type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that memory is full, of a GPU or of the machine."""
+    return "out of memory" in str(error).lower() or "can't allocate memory" in str(error)
 
 
 def _measure(config: RunConfig, classes: int, pictures: int, images: int, available: int, pipe: Connection) -> str:
@@ -191,7 +195,7 @@ def _measure(config: RunConfig, classes: int, pictures: int, images: int, availa
     if device.type == "cuda":
         available = torch.cuda.mem_get_info(device)[0]
     pipe.send(("free", available))
-    state = _build(config, classes, pictures, device)
+    state = build(config, classes, pictures, device)
     done = [Size(0, _memory(device), 0.0)]
     while True:
         pipe.send(("size", (done[-1].images, done[-1].memory, done[-1].seconds)))
@@ -200,11 +204,11 @@ def _measure(config: RunConfig, classes: int, pictures: int, images: int, availa
         count, why = next_size(done, images, available)
         if not count:
             break
-        done.append(_steps(state, config, classes, count, device))
+        done.append(steps(state, config, classes, count, device))
     return why
 
 
-def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
+def build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
     """Everything that a training holds, with random weights of small scale, that fp16 does not overflow."""
     import torch
 
@@ -223,7 +227,7 @@ def _build(config: RunConfig, classes: int, pictures: int, device: Any) -> Any:
     return training_state(eager, detector, pictures, device)
 
 
-def _steps(state: Any, config: RunConfig, classes: int, images: int, device: Any) -> Size:
+def steps(state: Any, config: RunConfig, classes: int, images: int, device: Any) -> Size:
     """Some steps of the real loop."""
     import torch
 
