@@ -34,7 +34,7 @@ from clis_cli.commands import (
     shards,
     train,
 )
-from clis_cli.console import note
+from clis_cli.console import note, speaks
 from clis_core import __version__
 from clis_core.errors import ClisError, DataError
 
@@ -136,6 +136,8 @@ def _run(words: list[str], debug: bool) -> int:
 def _tell(error: Exception, again: str) -> int:
     """Say what went wrong; the exit code comes out."""
     match error:
+        case ClisError(of_all=True) if not speaks():
+            return error.exit_code
         case ClisError():
             _complain("" if error.exit_code == INTERRUPTED else "Error: ", error.message, error.hint)
             return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+
+
+def speaks() -> bool:
+    """Whether this process tells results: of torchrun's the first one does, for all have the same."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class PlainReporter:

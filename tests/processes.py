@@ -18,13 +18,16 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-
 """Words before those of a module: two processes with gloo, which may abort at their exit, when everything is done."""
 
 
-def run_module(*words: str, check: bool = True, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run_module(
+    *words: str, check: bool = True, folder: Path = ROOT, seconds: float = 900
+) -> subprocess.CompletedProcess[str]:
     """Run ``python -m`` to its end; nothing that it started outlives it.
 
     Args:
         words: the module and its arguments.
         check: that it ends with 0.
         folder: to run it in.
+        seconds: that it may take.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", *words],
@@ -36,7 +39,7 @@ def run_module(*words: str, check: bool = True, folder: Path = ROOT) -> subproce
         start_new_session=True,
     )
     try:
-        out, said = process.communicate(timeout=900)
+        out, said = process.communicate(timeout=seconds)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -5,12 +5,14 @@ import errno
 import os
 import re
 import shlex
+import subprocess
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from clis_cli.app import app
 from clis_core.config.load import command_layer, preset_layer, resolve
@@ -27,7 +29,7 @@ def commands(page: Path) -> list[str]:
     """Each command of clis in the page's shell blocks, and in its running text where it has arguments."""
     text = page.read_text(encoding="utf-8")
     lines = [
-        part.strip().removeprefix(".venv/bin/")
+        re.sub(r"^torchrun .*? -m clis_cli ", "clis ", part.strip().removeprefix(".venv/bin/"))
         for block in re.findall(r"```sh\n(.*?)```", text, re.S)
         for line in block.replace("\\\n", " ").splitlines()
         for part in line.partition(" #")[0].partition(" > ")[0].split("&&")
@@ -50,6 +52,40 @@ def test_a_written_command_parses_and_its_settings_exist(line: str) -> None:
     given = command.make_context(words[0], words[count:], resilient_parsing=False).params
     layers = [preset_layer(given["preset"])] if given.get("preset") else []
     resolve([*layers, command_layer(given.get("settings") or [])])
+
+
+def examples(language: str) -> list[str]:
+    """Files of schedulers on the page of many GPUs."""
+    text = (ROOT / "docs" / "multi-gpu.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def check_words(words: list[str]) -> None:
+    """Check that what torchrun starts is a command of clis with options that there are."""
+    start = words.index("clis_cli") + 1
+    assert words[start - 1 - 1 :][:1] == ["-m"]
+    COMMANDS[words[start]].make_context(words[start], words[start + 1 :], resilient_parsing=False)
+
+
+def test_the_batch_file_of_slurm_is_bash_and_its_command_parses() -> None:
+    (script,) = examples("bash")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert script.startswith("#!/bin/bash\n#SBATCH ")
+    (line,) = [x for x in script.replace("\\\n", " ").splitlines() if x.startswith("srun ")]
+    check_words(shlex.split(line))
+
+
+def test_the_job_of_kubernetes_is_yaml_and_its_command_parses() -> None:
+    (text,) = examples("yaml")
+    service, job = yaml.safe_load_all(text)
+    assert (service["kind"], job["kind"]) == ("Service", "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    (container,) = pod["containers"]
+    assert f"--nnodes={job['spec']['completions']}" in container["args"]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    check_words(container["command"] + container["args"])
 
 
 def test_there_are_such_lines() -> None:

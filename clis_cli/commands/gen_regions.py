@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,7 +94,7 @@ def gen_regions(
     how = RegionOptions(rule, from_file, short_side, max_enlarge, batch, workers, device or "", preview)
     with console.reporter() as report:
         result = job(file, folder, target, how, reporter=report)
-    if os.environ.get("RANK", "0") != "0":  # torchrun's other processes have the same result
+    if not console.speaks():
         return
     if as_json:
         console.print_json(

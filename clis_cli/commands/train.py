@@ -10,6 +10,7 @@ import typer
 from clis_cli import console, options
 
 if TYPE_CHECKING:
+    from clis_core.config.load import Layer
     from clis_core.config.run import RunConfig
 
 
@@ -30,8 +31,15 @@ def train(
         typer.Option("--out", "-o", metavar="RUN", help="Run folder; a bare name lies under a workspace's runs."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: -o RUN, else the newest.")] = False,
+    or_start: Annotated[
+        bool,
+        typer.Option("--resume-or-start", help="Go on with -o RUN if it has begun, else start it: for schedulers."),
+    ] = False,
     iterations: Annotated[int | None, typer.Option("--iterations", "-n", metavar="N", help="Optimiser steps.")] = None,
     batch: options.Batch = None,
+    find: Annotated[
+        bool, typer.Option("--find-batch", help="Take the largest batch that the GPUs hold; lr follows it.")
+    ] = False,
     lr: Annotated[
         float | None, typer.Option("--lr", metavar="X", help="Learning rate at train.lr_batch images a step.")
     ] = None,
@@ -65,10 +73,18 @@ def train(
     A run that was stopped goes on where it was:
 
         clis train --resume -o runs/first
+
+    On the GPUs of a machine, which share each batch; a process that dies costs the steps since the last checkpoint:
+
+        torchrun --nproc_per_node 8 --max-restarts 3 -m clis_cli train -d data/lvis -o runs/lvis --resume-or-start
     """
+    if or_start and out is None:
+        raise typer.BadParameter("--resume-or-start needs the run's name: -o RUN")
+    if find and resume:
+        raise typer.BadParameter("--find-batch is for a new run; one that has begun keeps its batch")
     from clis_core.config.load import command_layer, resolve, run_layers
     from clis_core.config.resume import check_new_run, resume_config
-    from clis_core.config.workspace import find_workspace, new_run, require_data, resolve_run
+    from clis_core.config.workspace import find_workspace, is_run, new_run, require_data, resolve_run
 
     workspace = find_workspace(Path.cwd())
     flags = {
@@ -86,6 +102,10 @@ def train(
         "--beta": ("method.beta", beta),
     }
     command = command_layer(settings or [], flags)
+    if or_start and is_run(new_run(out, "", workspace)):
+        resume = True
+        if find:  # which the run has done, and changed these
+            _leave_out(command, "batch", "iterations")
     if resume:
         run = resolve_run(out, workspace)
         resolved = resume_config(run, config, command)
@@ -100,10 +120,17 @@ def train(
     from clis_core.jobs.train import train as train_job
 
     with console.reporter() as report:
-        result = train_job(resolved, run, resume=resume, reporter=report)
+        result = train_job(resolved, run, resume=resume, find=find and not resume, reporter=report)
+    if not console.speaks():
+        return
     if result.metrics:
         console.print_metrics(f"{result.run.name}, val", result.metrics)
     console.note(f"Run folder: {result.run}")
+
+
+def _leave_out(command: Layer, *names: str) -> None:
+    for name in names:
+        command.values.get("train", {}).pop(name, None)
 
 
 def _tell(config: RunConfig, run: Path, resume: bool) -> None:

@@ -61,7 +61,7 @@ class DataConfig(Frozen):
     group_by_shape: bool = True
     """Put wide images with wide ones and tall with tall, so that less of a batch is padding."""
     workers: int = Field(default=4, ge=0, le=256)
-    """Processes that decode images; 0 decodes in the training process."""
+    """Processes that decode images, for each process that trains; 0 decodes in that one."""
 
     @field_validator("short_sides")
     @classmethod

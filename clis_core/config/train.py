@@ -80,9 +80,9 @@ class TrainConfig(Frozen):
     iterations: int = Field(default=90_000, ge=1)
     """Optimiser steps."""
     batch: int = Field(default=16, ge=1)
-    """Images a step, over all accumulated parts."""
+    """Images a step, of all accumulated parts and of all processes."""
     accumulate: int = Field(default=1, ge=1)
-    """Parts that a step's batch is cut into, where memory is short; must divide the batch."""
+    """Parts that a step's batch is cut into, where memory is short; must divide the batch, and each process's share."""
     lr: float = Field(default=0.02, gt=0)
     """Learning rate at a batch of ``lr_batch`` images; scaled linearly to the real batch (Goyal et al. 2017)."""
     lr_batch: int = Field(default=16, ge=1)

@@ -100,13 +100,14 @@ def _environment() -> Ranks:
 
 
 def _check_gpus(alone: Ranks, wanted: str) -> None:
-    here, there = int(os.environ.get("LOCAL_WORLD_SIZE", alone.local + 1)), torch.cuda.device_count()
+    there = torch.cuda.device_count()
     if wanted not in ("", "cuda"):
         raise ConfigError(
             f"device = {wanted!r} is one GPU, and there are {alone.world} processes.",
             hint="--device cuda gives each process one of its own; CUDA_VISIBLE_DEVICES chooses which",
         )
-    if here > there:
+    if alone.local >= there:
+        here = os.environ.get("LOCAL_WORLD_SIZE", str(alone.local + 1))
         raise ConfigError(
             f"{here} processes of this machine cannot train on its {there} GPUs: each needs one of its own.",
             hint=f"torchrun --nproc_per_node {max(1, there)} -m clis_cli train ...; or --device cpu",

@@ -7,10 +7,12 @@ all processes, so that the step is the same, to rounding, however many processes
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -51,8 +53,9 @@ class Step:
         self._device = next(state.method.parameters()).device
         self._learner: nn.Module = state.method
         if all_ranks.world > 1:
-            # Buffers are kept the same by the methods: sending those of the first process would only cost time.
-            self._learner = DistributedDataParallel(state.method, broadcast_buffers=False, gradient_as_bucket_view=True)
+            # Methods keep their buffers the same: sending those of the first process would only cost time.
+            options: dict[str, Any] = {_sending_buffers(): False, "gradient_as_bucket_view": True}
+            self._learner = DistributedDataParallel(state.method, **options)
 
     def __call__(self, batch: Batch) -> tuple[dict[str, float], float]:
         """One optimiser step.
@@ -135,6 +138,12 @@ class Step:
         return self._all_ranks.of_all(
             TrainingDiverged(f"Step {self._state.step}: {what}. Images: {', '.join(names)}.", hint=hint)
         )
+
+
+def _sending_buffers() -> str:
+    """DDP's option to send buffers before each forward, under its name in this torch (another one since 2.15)."""
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    return "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
 
 
 def _means(losses: Losses) -> dict[str, float]:

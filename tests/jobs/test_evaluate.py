@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from clis_core.config.load import Layer, load_config, preset_layer, resolve, save_config
 from clis_core.config.workspace import checkpoints_of

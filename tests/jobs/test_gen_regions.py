@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from clis_core.data.shards.reader import Shards
 from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.label_regions import LabelRegion, label_regions
-from clis_core.errors import ClisError, ConfigError, DataError, Interrupted
+from clis_core.errors import ConfigError, DataError, Interrupted
 from clis_core.files import locked
 from clis_core.jobs import gen_regions as job
 from clis_core.jobs import region_finders

@@ -1,0 +1,73 @@
+"""One small training for each kind that the presets have: method, head, class loss, detector and way of sampling."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clis_core.config.load import Layer, preset_layer, resolve
+from clis_core.config.presets import PRESETS
+from clis_core.config.run import RunConfig
+
+SMALL_NETWORK: dict[str, Any] = {
+    "backbone": {"name": "resnet10-slim", "init": "none", "frozen_stages": 0, "norm": "group"},
+    "pyramid": {"channels": 16, "strides": [8, 16, 32]},
+    "rpn": {"anchor_scale": 4.0, "before_nms": 100, "proposals": 60},
+    "head": {"width": 32},
+}
+SMALL_DATA: dict[str, Any] = {"short_sides": [64, 80, 96], "long_side": 128, "workers": 0}
+SMALL_METHOD: dict[str, Any] = {"rpn": {"samples": 48, "before_nms": 100, "proposals": 60}, "roi": {"samples": 24}}
+# Of the presets for real data only the sizes are changed, of the others nothing but the batch.
+SMALLER: dict[str, Any] = {
+    "detector": {**SMALL_NETWORK, "short_side": 96, "long_side": 128},
+    "data": SMALL_DATA,
+    "method": SMALL_METHOD,
+}
+UNTRAINED: dict[str, Any] = {"detector": {"backbone": {"init": "none"}}}
+FULL = ("-r50-", "-r101-")
+# A drawn world has few classes and few pictures.
+COMMON: dict[str, Any] = {
+    "data": {"workers": 0},
+    "train": {"batch": 4, "iterations": 100, "warmup": 0, "learn": "all", "eval_at_end": False},
+}
+PICTURES: dict[str, Any] = {"pictures": {"s": 4, "t": 2, "mosaic": 64, "paste": {"min_side": 12}, "regions": "centre"}}
+LOSSES: dict[str, dict[str, Any]] = {
+    "seesaw": {"kind": "seesaw"},
+    "eql": {"kind": "eql", "threshold": 0.3},
+    "eqlv2": {"kind": "eqlv2"},
+    "bags": {"kind": "bags", "bounds": [8, 16], "others": 1.0},
+    "federated": {"kind": "federated", "classes": 3},
+}
+
+
+def kinds(data: Path, shards: Path) -> dict[str, RunConfig]:
+    """The kinds by the name of the first preset that is of each; and CLIS on top of every class loss, in parts, ..."""
+    found: dict[str, RunConfig] = {}
+    seen: set[str] = set()
+    for name in PRESETS:
+        config = _small(name, data, shards)
+        key = json.dumps(config.model_dump(mode="json", exclude={"preset": True, "train": True}), sort_keys=True)
+        if key not in seen:
+            seen.add(key)
+            found[name] = config
+    for loss, table in LOSSES.items():
+        more = {"detector": {"class_loss": table}}
+        found[f"clis-tiny, {loss}"] = _small("clis-tiny", data, shards, more)
+        found[f"specialised-tiny, {loss}"] = _small("specialised-tiny", data, shards, more)
+    parts = {"train": {"batch": 8, "accumulate": 2}}
+    found["clis-tiny, in parts"] = _small("clis-tiny", data, shards, parts)
+    found["bags in parts"] = _small("clis-tiny", data, shards, {"detector": {"class_loss": LOSSES["bags"]}, **parts})
+    contrast = {"mask_same_class": True, "positive": "momentum", "siamese": False, "shared_projector": False}
+    found["clis-tiny, apart"] = _small("clis-tiny", data, shards, {"method": contrast})
+    found["clis-tiny, averaged"] = _small("clis-tiny", data, shards, {"train": {"ema": 0.9, "clip": 0.5}})
+    return found
+
+
+def _small(name: str, data: Path, shards: Path, more: dict[str, Any] | None = None) -> RunConfig:
+    sizes = [Layer("sizes", SMALLER)] if any(part in name for part in FULL) else []
+    layers = [preset_layer(name), *sizes, Layer("untrained", UNTRAINED), Layer("common", COMMON)]
+    layers += [Layer("data", {"data": {"root": data}, "pictures": {"shards": shards}})]
+    if "clis" in name:
+        layers.append(Layer("pictures", PICTURES))
+    return resolve([*layers, Layer("more", more or {})])
