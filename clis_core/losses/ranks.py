@@ -33,6 +33,16 @@ def of_first(values: Tensor) -> Tensor:
     return shared
 
 
+@torch.no_grad()
+def largest(values: Tensor) -> Tensor:
+    """The largest of each value over all processes. Collective."""
+    if world_size() == 1:
+        return values
+    most = values.detach().clone()
+    distributed.all_reduce(most, op=distributed.ReduceOp.MAX)
+    return most
+
+
 class Gathered(NamedTuple):
     """Rows of all processes.
 

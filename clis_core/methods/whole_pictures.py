@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 from clis_core.batch import Batch, RawImage
+from clis_core.losses.ranks import largest
 
 
 def whole_pictures(batch: Batch, device: torch.device) -> tuple[list[RawImage], Tensor]:
     """Cut the mosaics of a batch into their pictures.
+
+    Collective under torchrun: pictures are padded to the largest one that any process has.
 
     A picture is shown in the size, and mirrored as, it was drawn for its cell: a step sees as many pixels of pictures
     as CLIS does of mosaics.
@@ -27,4 +30,6 @@ def whole_pictures(batch: Batch, device: torch.device) -> tuple[list[RawImage], 
         for x0, y0, x1, y1 in mosaic.regions.round().int().tolist():
             pictures.append(RawImage(mosaic.pixels[:, y0:y1, x0:x1], (y1 - y0, x1 - x0)))
     labels = [mosaic.labels for mosaic in mosaics] or [torch.zeros(0, dtype=torch.int64, device=device)]
-    return pictures, torch.cat(labels)
+    sides = [[picture.size[side] for picture in pictures] for side in (0, 1)]
+    height, width = largest(torch.tensor([max(s, default=0) for s in sides], device=device)).tolist()
+    return [picture._replace(frame=(height, width)) for picture in pictures], torch.cat(labels)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clis_core.config.load import Layer, preset_layer, resolve
+from clis_core.config.methods import learns_from_pictures
 from clis_core.config.presets import PRESETS
 from clis_core.config.run import RunConfig
 
@@ -29,9 +30,9 @@ FULL = ("-r50-", "-r101-")
 # A drawn world has few classes and few pictures.
 COMMON: dict[str, Any] = {
     "data": {"workers": 0},
-    "train": {"batch": 4, "iterations": 100, "warmup": 0, "learn": "all", "eval_at_end": False},
+    "train": {"batch": 4, "iterations": 100, "warmup": 0, "eval_at_end": False},
 }
-PICTURES: dict[str, Any] = {"pictures": {"s": 4, "t": 2, "mosaic": 64, "paste": {"min_side": 12}, "regions": "centre"}}
+PICTURES: dict[str, Any] = {"s": 4, "t": 2, "mosaic": 64, "paste": {"min_side": 12}, "regions": "centre"}
 LOSSES: dict[str, dict[str, Any]] = {
     "seesaw": {"kind": "seesaw"},
     "eql": {"kind": "eql", "threshold": 0.3},
@@ -55,6 +56,9 @@ def kinds(data: Path, shards: Path) -> dict[str, RunConfig]:
         more = {"detector": {"class_loss": table}}
         found[f"clis-tiny, {loss}"] = _small("clis-tiny", data, shards, more)
         found[f"specialised-tiny, {loss}"] = _small("specialised-tiny", data, shards, more)
+    for rule in ("max-score", "wsddn"):
+        method = {"method": {"kind": "detic", "rule": rule, **SMALL_METHOD}}
+        found[f"detic-tiny, {rule}"] = _small("specialised-tiny", data, shards, method)
     parts = {"train": {"batch": 8, "accumulate": 2}}
     found["clis-tiny, in parts"] = _small("clis-tiny", data, shards, parts)
     found["bags in parts"] = _small("clis-tiny", data, shards, {"detector": {"class_loss": LOSSES["bags"]}, **parts})
@@ -68,6 +72,8 @@ def _small(name: str, data: Path, shards: Path, more: dict[str, Any] | None = No
     sizes = [Layer("sizes", SMALLER)] if any(part in name for part in FULL) else []
     layers = [preset_layer(name), *sizes, Layer("untrained", UNTRAINED), Layer("common", COMMON)]
     layers += [Layer("data", {"data": {"root": data}, "pictures": {"shards": shards}})]
-    if "clis" in name:
-        layers.append(Layer("pictures", PICTURES))
-    return resolve([*layers, Layer("more", more or {})])
+    config = resolve([*layers, Layer("more", more or {})])
+    if not learns_from_pictures(config.method):
+        return config
+    own = PICTURES if config.method.kind == "clis" else {"s": 4, "t": 0, "mosaic": 64, "cutout": 0.0}
+    return resolve([*layers, Layer("pictures", {"pictures": own}), Layer("more", more or {})])
