@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
+import secrets
 import socket
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from clis_core.errors import ClisError, ConfigError
-from clis_core.training.ranks import ALONE, Link, Ranks
+from clis_core.training.ranks import ALONE, Link, Ranks, first_words
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for each other: they may finish their parts of a job hours apart, and torchrun ends them all
@@ -57,13 +58,13 @@ def ranks(wanted: str = "cpu") -> Iterator[Ranks]:
     elif device.type != "cpu":
         raise ConfigError(f"Several processes cannot train on {device}.", hint="--device cpu, or one process")
     try:
-        store = PrefixStore(f"clis/{next(_TIMES)}", _store())
+        store = PrefixStore(f"clis/{_life(_store(), alone)}", _store())
         store.set(f"clis/who/{alone.rank}", f"{socket.gethostname()}, process {os.getpid()}")
         distributed.init_process_group(store=store, rank=alone.rank, world_size=alone.world, timeout=STALLED, **over)
         group = distributed.new_group(backend="gloo", timeout=PATIENCE)
     except RuntimeError as error:
         raise ClisError(
-            f"The {alone.world} processes could not be joined: {str(error).splitlines()[0]}",
+            f"The {alone.world} processes could not be joined: {first_words(error)}",
             hint="Every machine must reach the one of --rdzv-endpoint; NCCL_SOCKET_IFNAME and GLOO_SOCKET_IFNAME name "
             "the network to take",
         ) from error
@@ -73,13 +74,35 @@ def ranks(wanted: str = "cpu") -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-_TIMES = itertools.count()
-
-
 @functools.cache
 def _store() -> Any:
     """Torchrun's store, which a process can join once."""
     return next(rendezvous("env://", timeout=JOINING))[0]
+
+
+def _life(store: Any, alone: Ranks) -> str:
+    """A word that only the processes of this start have in common.
+
+    Torchrun's store outlives them when it starts them again, and holds what those before have written. So the others
+    greet the word that they find, and take it once the first process has answered to their own greeting.
+    """
+    if alone.first:
+        life = secrets.token_hex(8)
+        store.set("clis/life", life)
+        for other in range(1, alone.world):
+            store.wait([f"clis/{life}/greeting/{other}"], JOINING)
+            store.set(f"clis/{life}/answer/{other}", store.get(f"clis/{life}/greeting/{other}"))
+        return life
+    mine, end = secrets.token_hex(8), time.monotonic() + JOINING.total_seconds()
+    while time.monotonic() < end:
+        if store.check(["clis/life"]):
+            life = str(store.get("clis/life").decode())
+            answer = f"clis/{life}/answer/{alone.rank}"
+            if store.check([answer]) and store.get(answer).decode() == mine:
+                return life
+            store.set(f"clis/{life}/greeting/{alone.rank}", mine)
+        time.sleep(0.02)
+    raise distributed.DistError("the first process does not answer")
 
 
 def _environment() -> Ranks:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -217,7 +218,7 @@ class Ranks:
         names = [f"{rank} ({self._who(rank)})" for rank in sorted(ended or others)]
         who = f"Process {', '.join(names)} of {self.world}" if names else "Another process of this job"
         return LostProcessError(
-            f"{who} {'has ended' if ended else 'has ended or does not answer'}: {str(error).splitlines()[0]}",
+            f"{who} has ended{'' if ended else ' or does not answer'}: {first_words(error)}",
             hint="Its own message says why, or the system's log where it was killed. Then go on: run the same command "
             "again; a training with --resume",
         )
@@ -246,6 +247,12 @@ class Ranks:
 
 ALONE = Ranks()
 """The only process."""
+
+
+def first_words(error: RuntimeError) -> str:
+    """What an error of torch says, without the place in its source and without advice."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\[\S+\.cc:\d+\] ", "", line).partition(". ")[0]
 
 
 def _is_loss(error: RuntimeError) -> bool:

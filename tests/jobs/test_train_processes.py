@@ -62,7 +62,7 @@ def started(*command: str) -> Iterator[subprocess.Popen[str]]:
 def ended(*command: str) -> str:
     """What a command says, to its end."""
     with started(*command) as process:
-        _, said = process.communicate(timeout=900)
+        _, said = process.communicate(timeout=3000)
     return said
 
 
@@ -156,10 +156,10 @@ def test_a_killed_process_is_named_and_torchrun_starts_all_again(world: Path, wh
     run = world / "restarted"
     command = torchrun(2, *train(world, run, "--resume-or-start"), restarts=1)
     with started(*command) as process:
-        wait_until(lambda: run.is_dir() and len(checkpoints_of(run)) >= 2, process)
+        wait_until(lambda: run.is_dir() and len(checkpoints_of(run)) >= 2, process, 3000)
         pid = rank_of(process, 1)
         os.kill(pid, signal.SIGKILL)
-        _, said = process.communicate(timeout=900)
+        _, said = process.communicate(timeout=3000)
     assert f"process {pid}) of 2 has ended" in said
     assert "Resumed from" in said
     assert state_of(run) == state_of(whole)
@@ -171,9 +171,9 @@ def test_a_killed_process_is_named_and_torchrun_starts_all_again(world: Path, wh
 def test_a_signal_to_one_process_ends_all_after_the_same_step(world: Path, whole: Path, rank: int) -> None:
     run = world / f"stopped-{rank}"
     with started(*torchrun(2, *train(world, run))) as process:
-        wait_until(lambda: run.is_dir() and checkpoints_of(run), process)
+        wait_until(lambda: run.is_dir() and checkpoints_of(run), process, 3000)
         os.kill(rank_of(process, rank), signal.SIGTERM)
-        _, said = process.communicate(timeout=900)
+        _, said = process.communicate(timeout=3000)
     assert said.count("Stopped by SIGTERM after step") == 1  # all stop, and one tells it
     assert process.returncode != 0
     step = last(run)["step"]

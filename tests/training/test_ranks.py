@@ -7,7 +7,7 @@ import torch
 
 from clis_core.errors import ClisError, ConfigError, DataError
 from clis_core.training.joining import ranks
-from clis_core.training.ranks import Ranks
+from clis_core.training.ranks import Ranks, first_words
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
@@ -81,6 +81,12 @@ def test_alone_there_is_nobody_to_agree_with() -> None:
     assert alone.gathered("x") == ["x"]
     assert alone.largest([1.5, 2.0]) == [1.5, 2.0]
     alone.wait()
+
+
+def test_an_error_of_torch_in_short() -> None:
+    said = "[/a/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:1: Connection reset. This is caused by.\nStack"
+    assert first_words(RuntimeError(said)) == "Read error [127.0.0.1]:1: Connection reset"
+    assert first_words(RuntimeError("")) == "RuntimeError"
 
 
 def test_only_the_loss_of_another_process_is_named_so() -> None:
