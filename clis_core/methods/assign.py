@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from clis_core.batch import Target
+from clis_core.data.sampling import mixed
 
 BACKGROUND = -1
 IGNORED = -2
@@ -76,6 +77,11 @@ def drawing(target: Target, stream: int, device: torch.device) -> torch.Generato
     if target.seed is None:
         return None
     return torch.Generator(device).manual_seed(2 * target.seed + stream)
+
+
+def seed_within(seed: int | None, number: int) -> int | None:
+    """The seed of the n-th thing that belongs to an image of this seed; None where it has none."""
+    return None if seed is None else mixed(seed, number) >> 1
 
 
 @torch.no_grad()

@@ -107,9 +107,9 @@ def region_losses(
     label = torch.cat(labels)  # [S]
     objects = (label > 0).nonzero()[:, 0]
     goals = encode(torch.cat(boxes), torch.cat(regions)[objects], ROI_WEIGHTS)
-    count = share(rows_of(label))
+    rows = share(rows_of(label))
     offsets = head.offsets(embedded.loc[objects], label[objects]).float()
-    box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / count
+    box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / rows
     losses = {
         "class": head.class_loss(head.fc_cls(embedded.cls), label, count=count),
         "box": config.box_weight * box,
@@ -117,7 +117,7 @@ def region_losses(
     if head.fc_obj is not None:
         logits = head.fc_obj(embedded.loc)[:, 0].float()
         wanted = (label > 0).to(logits)
-        objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / count
+        objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / rows
         losses["objectness"] = config.objectness_weight * objectness
     return losses
 

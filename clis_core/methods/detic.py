@@ -58,7 +58,7 @@ class Detic(nn.Module):
     def _image_loss(self, batch: Batch) -> Tensor:
         """L_image, mean over the pictures; they do not enter the class loss's statistics."""
         detector, head = self.detector, self.detector.head
-        raw, labels = whole_pictures(batch, head.fc_cls.weight.device)
+        raw, labels, _ = whole_pictures(batch, head.fc_cls.weight.device)
         if raw:
             pictures = detector.preprocess(raw)
             features = detector.encoder(pictures.pixels)

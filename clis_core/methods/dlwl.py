@@ -40,13 +40,14 @@ class Dlwl(nn.Module):
         images = detector.preprocess(batch.images)
         features = detector.encoder(images.pixels)
         losses = detection_losses(detector, images, features, batch.targets, config.rpn, config.roi)
-        raw, labels = whole_pictures(batch, images.pixels.device)
+        raw, labels, seeds = whole_pictures(batch, images.pixels.device)
         if raw:
             pictures = detector.preprocess(raw)
             maps = detector.encoder(pictures.pixels)
             with torch.no_grad():
                 proposals = self._propose(pictures, maps)
-                targets = self._assign(maps, proposals, labels)
+                assigned = self._assign(maps, proposals, labels)
+            targets = [target._replace(seed=seed) for target, seed in zip(assigned, seeds, strict=True)]
             found = region_losses(detector, maps, proposals, targets, config.roi, count=False)
             losses["image_class"] = config.weight * found["class"]
         else:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from clis_core.batch import Batch, Losses, Mosaic, RawImage, Target
+from clis_core.batch import Batch, Losses, RawImage, Target
 from clis_core.config.image_methods import SelfTrainingConfig
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.losses.ranks import summed, world_size
+from clis_core.methods.assign import seed_within
 from clis_core.methods.detection_losses import detection_losses
 
 
@@ -43,7 +44,7 @@ class SelfTraining(nn.Module):
         images = detector.preprocess(batch.images)
         features = detector.encoder(images.pixels)
         human = detection_losses(detector, images, features, batch.targets, config.rpn, config.roi)
-        pseudo = self._pseudo_losses([m for c in batch.companions for m in c.mosaics])
+        pseudo = self._pseudo_losses(batch)
         if pseudo is None:
             pseudo, ratio = {name: features[0][:0].sum() for name in human}, torch.ones(())
         else:
@@ -55,14 +56,19 @@ class SelfTraining(nn.Module):
     def after_step(self) -> None:
         """Nothing to keep up beside the weights."""
 
-    def _pseudo_losses(self, mosaics: list[Mosaic]) -> Losses | None:
+    def _pseudo_losses(self, batch: Batch) -> Losses | None:
         """The losses of mosaics, whose regions are boxes; None where there are none."""
+        mosaics = [m for companions in batch.companions for m in companions.mosaics]
         if not mosaics:
             return None
         detector, config = self.detector, self.config
         images = detector.preprocess([RawImage(m.pixels, (m.pixels.shape[-2], m.pixels.shape[-1])) for m in mosaics])
         features = detector.encoder(images.pixels)
-        targets = [Target(m.regions, m.labels) for m in mosaics]
+        targets = [
+            Target(m.regions, m.labels, seed=seed_within(target.seed, number))
+            for target, companions in zip(batch.targets, batch.companions, strict=True)
+            for number, m in enumerate(companions.mosaics)
+        ]
         return detection_losses(detector, images, features, targets, config.rpn, config.roi, count=False)
 
     @torch.no_grad()

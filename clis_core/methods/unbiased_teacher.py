@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from clis_core.batch import Batch, ImageBatch, Losses, RawImage, Target
 from clis_core.config.image_methods import UnbiasedTeacherConfig
 from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.methods.assign import seed_within
 from clis_core.methods.detection_losses import detection_losses
 from clis_core.methods.momentum import MomentumCopy
 from clis_core.methods.strong_augment import strong_augment
 from clis_core.methods.whole_pictures import whole_pictures
 
+AGAIN, STRONG = 1 << 20, 1 << 21
+"""Streams of random numbers of an image: of its strong copy, and of what makes it strong."""
 TAUGHT = ("rpn_objectness", "class", "objectness")
 """Losses of pictures; pseudo boxes are not exact enough to teach boxes."""
 
@@ -50,15 +53,17 @@ class UnbiasedTeacher(nn.Module):
         detector, config = self.detector, self.config
         scenes, targets = batch.images, batch.targets
         if config.strong_scenes:
-            scenes, targets = scenes + [_strong(image) for image in scenes], targets + targets
+            again = [target._replace(seed=seed_within(target.seed, AGAIN)) for target in targets]
+            strong = [_strong(image, target.seed) for image, target in zip(scenes, again, strict=True)]
+            scenes, targets = scenes + strong, targets + again
         images = detector.preprocess(scenes)
         features = detector.encoder(images.pixels)
         losses = detection_losses(detector, images, features, targets, config.rpn, config.roi)
         pseudo: Losses = {}
-        raw, labels = whole_pictures(batch, images.pixels.device)
+        raw, labels, seeds = whole_pictures(batch, images.pixels.device)
         if raw and int(self.steps) >= config.burn_in:
-            pictures = detector.preprocess([_strong(image) for image in raw])
-            found = self.findings(raw, labels)
+            pictures = detector.preprocess([_strong(image, seed) for image, seed in zip(raw, seeds, strict=True)])
+            found = [t._replace(seed=seed) for t, seed in zip(self.findings(raw, labels), seeds, strict=True)]
             maps = detector.encoder(pictures.pixels)
             pseudo = detection_losses(detector, pictures, maps, found, config.rpn, config.roi, count=False)
         nothing = features[0][:0].sum()
@@ -97,5 +102,7 @@ class UnbiasedTeacher(nn.Module):
         return targets
 
 
-def _strong(image: RawImage) -> RawImage:
-    return image._replace(pixels=strong_augment(image.pixels))
+def _strong(image: RawImage, seed: int | None) -> RawImage:
+    seed = seed_within(seed, STRONG)
+    draw = None if seed is None else torch.Generator().manual_seed(seed)
+    return image._replace(pixels=strong_augment(image.pixels, draw))

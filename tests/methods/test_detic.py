@@ -57,7 +57,7 @@ def test_one_class_and_bf16(rule):
 
 def test_pictures_are_cut_out_of_their_mosaics():
     batch = pictured()
-    pictures, labels = whole_pictures(batch, torch.device("cpu"))
+    pictures, labels, _ = whole_pictures(batch, torch.device("cpu"))
     mosaics = [m for c in batch.companions for m in c.mosaics]
     assert len(pictures) == len(labels) == 4 * len(mosaics) == 16
     for n, picture in enumerate(pictures):
@@ -87,7 +87,7 @@ def test_a_rule_in_loops(rule):
     batch = pictured()
     found = float(method(batch)["image_class"].detach())
     entropy, several = 0.0, 0
-    pictures, labels = whole_pictures(batch, torch.device("cpu"))
+    pictures, labels, _ = whole_pictures(batch, torch.device("cpu"))
     with torch.no_grad():
         for picture, label in zip(pictures, labels.tolist(), strict=True):
             features, proposals = proposals_of(detector, picture)

@@ -63,7 +63,7 @@ def test_no_proposal_and_only_losses():
 def test_targets_are_proposals_of_the_pictures_own_label():
     method = make("dlwl", proposals=12, most=3)
     detector = method.detector
-    raw, labels = whole_pictures(with_pictures(some_batch((1,)), t=0), torch.device("cpu"))
+    raw, labels, _ = whole_pictures(with_pictures(some_batch((1,)), t=0), torch.device("cpu"))
     pictures = detector.preprocess(raw)
     with torch.no_grad():
         maps = detector.encoder(pictures.pixels)

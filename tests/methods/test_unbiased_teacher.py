@@ -65,7 +65,7 @@ def test_the_label_keeps_findings_of_its_own_class_and_no_background_without_one
 
 def test_findings_are_detections_above_the_threshold():
     method = make("teacher", threshold=0.0)
-    raw, labels = whole_pictures(with_pictures(some_batch((1,)), t=0), torch.device("cpu"))
+    raw, labels, _ = whole_pictures(with_pictures(some_batch((1,)), t=0), torch.device("cpu"))
     scores = []
     with torch.no_grad():
         for picture in raw:
@@ -96,7 +96,7 @@ def test_losses_are_those_of_the_findings_on_strong_pictures(monkeypatch):
     images = detector.preprocess(scenes)
     maps = detector.encoder(images.pixels)
     own = detection_losses(detector, images, maps, [*batch.targets, *batch.targets], config.rpn, config.roi)
-    raw, labels = whole_pictures(batch, torch.device("cpu"))
+    raw, labels, _ = whole_pictures(batch, torch.device("cpu"))
     targets = method.findings(raw, labels)
     pictures = detector.preprocess([r._replace(pixels=255 - r.pixels) for r in raw])
     maps = detector.encoder(pictures.pixels)

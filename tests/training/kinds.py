@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clis_core.config.load import Layer, preset_layer, resolve
-from clis_core.config.methods import learns_from_pictures
+from clis_core.config.methods import learns_from_pictures, takes_whole_pictures
 from clis_core.config.presets import PRESETS
 from clis_core.config.run import RunConfig
 
@@ -59,6 +59,8 @@ def kinds(data: Path, shards: Path) -> dict[str, RunConfig]:
     for rule in ("max-score", "wsddn"):
         method = {"method": {"kind": "detic", "rule": rule, **SMALL_METHOD}}
         found[f"detic-tiny, {rule}"] = _small("specialised-tiny", data, shards, method)
+    sure = {"kind": "unbiased-teacher", "burn_in": 0, "threshold": 0.02, **SMALL_METHOD}
+    found["unbiased-teacher-tiny"] = _small("specialised-tiny", data, shards, {"method": sure})
     parts = {"train": {"batch": 8, "accumulate": 2}}
     found["clis-tiny, in parts"] = _small("clis-tiny", data, shards, parts)
     found["bags in parts"] = _small("clis-tiny", data, shards, {"detector": {"class_loss": LOSSES["bags"]}, **parts})
@@ -76,4 +78,5 @@ def _small(name: str, data: Path, shards: Path, more: dict[str, Any] | None = No
     if not learns_from_pictures(config.method):
         return config
     own = PICTURES if config.method.kind == "clis" else {"s": 4, "t": 0, "mosaic": 64, "cutout": 0.0}
+    own |= {} if takes_whole_pictures(config.method) else {"regions": "centre"}
     return resolve([*layers, Layer("pictures", {"pictures": own}), Layer("more", more or {})])
