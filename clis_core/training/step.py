@@ -113,30 +113,36 @@ class Step:
         norm = torch.nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
         if config.amp != "fp16" and not torch.isfinite(norm):
             # fp16 overflows now and then; the scaler then skips the step and lowers its scale.
-            raise self._diverged(f"Step {state.step}: the gradient is not finite although the losses are.", batch)
+            raise self._diverged(
+                f"Step {state.step}: the gradient is not finite although the losses are. {self._images(batch)}"
+            )
         if config.clip:
             torch.nn.utils.clip_grads_with_norm_(learnt, config.clip, norm)
         state.scaler.step(state.optimiser)
         state.scaler.update()
         if state.scaler.is_enabled() and state.scaler.get_scale() < SMALLEST_SCALE:
-            raise self._diverged(f"Step {state.step}: the gradient overflows fp16 at any scale.", batch)
+            raise self._diverged(f"Step {state.step}: the gradient overflows fp16 at any scale. {self._images(batch)}")
         return float(norm)
 
     def _check(self, values: Mapping[str, float], batch: Batch) -> None:
         bad = {k: v for k, v in values.items() if not math.isfinite(v)}
         if bad:
             terms = ", ".join(f"{k} = {v}" for k, v in bad.items())
-            raise self._diverged(f"Step {self._state.step}: loss not finite: {terms}.", batch)
+            raise self._diverged(f"Step {self._state.step}: loss not finite: {terms}. {self._images(batch)}")
 
-    def _diverged(self, what: str, batch: Batch) -> TrainingDiverged:
-        """The error; all processes make it at the same point, for they have the same losses and gradients."""
+    def _images(self, batch: Batch) -> str:
+        """Which images all processes have."""
         names = [name for of_process in self._all_ranks.gathered(batch.names) for name in of_process]
+        return f"Images: {', '.join(names)}."
+
+    def _diverged(self, message: str) -> TrainingDiverged:
+        """The error; all processes make it at the same point, for they have the same losses and gradients."""
         config = self._config
         hint = f"Start anew (another -o) with a lower rate, --lr {config.lr / 2:g}, a longer train.warmup, "
         hint += "or train.clip=10" + ("" if config.amp == "off" else ", or train.amp=off")
         files = checkpoints_of(self._run)
         hint += f". The last checkpoint is from before: {files[-1]}" if files else "."
-        return self._all_ranks.of_all(TrainingDiverged(f"{what} Images: {', '.join(names)}.", hint=hint))
+        return self._all_ranks.of_all(TrainingDiverged(message, hint=hint))
 
 
 def _sending_buffers() -> str:

@@ -85,7 +85,7 @@ def test_findings_are_detections_above_the_threshold():
 
 
 def test_losses_are_those_of_the_findings_on_strong_pictures(monkeypatch):
-    monkeypatch.setattr("clis_core.methods.unbiased_teacher.strong_augment", lambda pixels: 255 - pixels)
+    monkeypatch.setattr("clis_core.methods.unbiased_teacher.strong_augment", lambda pixels, draw: 255 - pixels)
     method = make("teacher", weight=3.0, strong_scenes=True)
     detector, config = method.detector, method.config
     batch = with_pictures(some_batch((2, 1)), t=0)

@@ -78,5 +78,5 @@ def _small(name: str, data: Path, shards: Path, more: dict[str, Any] | None = No
     if not learns_from_pictures(config.method):
         return config
     own = PICTURES if config.method.kind == "clis" else {"s": 4, "t": 0, "mosaic": 64, "cutout": 0.0}
-    own |= {} if takes_whole_pictures(config.method) else {"regions": "centre"}
+    own |= {} if takes_whole_pictures(config.method) else {"regions": "centre", "min_score": 0.0}
     return resolve([*layers, Layer("pictures", {"pictures": own}), Layer("more", more or {})])
