@@ -76,12 +76,12 @@ def _copy(tensors: Tensors) -> Tensors:
 def difference(a: Tensors, b: Tensors) -> float:
     """The largest difference of two tensors, relative to the largest value of the first of them.
 
-    A millionth of the largest value of all counts at least: some gradients are 0 but for rounding.
+    A ten-thousandth of the largest value of all counts at least: some gradients are 0 but for rounding.
     """
     assert a.keys() == b.keys()
     assert all(bool(x.isfinite().all()) for tensors in (a, b) for x in tensors.values())
     sizes = {name: float(x.abs().max()) for name, x in a.items() if x.numel()}
-    least = 1e-6 * max(sizes.values(), default=0.0)
+    least = 1e-4 * max(sizes.values(), default=0.0)
     apart = {name: float((a[name].double() - b[name].double()).abs().max()) for name in sizes}
     return max((apart[name] / max(size, least, 1e-30) for name, size in sizes.items()), default=0.0)
 

@@ -49,7 +49,14 @@ def test_two_processes_learn_as_one(found: list[Differences], kind: str) -> None
 def test_the_kinds_are_those_of_the_presets() -> None:
     made = kinds(Path("data"), Path("shards"))
     of_presets = {name: config for name, config in made.items() if name in PRESETS}
-    assert {c.method.kind for c in of_presets.values()} == {"supervised", "clis", "detic", "dlwl", "self-training", "unbiased-teacher"}
+    assert {c.method.kind for c in of_presets.values()} == {
+        "supervised",
+        "clis",
+        "detic",
+        "dlwl",
+        "self-training",
+        "unbiased-teacher",
+    }
     losses = {c.detector.class_loss.kind for c in of_presets.values()}
     assert losses == {"softmax", "seesaw", "eql", "eqlv2", "bags", "federated"}
     assert {(c.detector.head.specialised, c.detector.head.objectness) for c in of_presets.values()} == {
