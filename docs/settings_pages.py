@@ -66,26 +66,39 @@ def _page(name: str, models: Models) -> str:
     return "\n".join([NOTE.format(_SOURCE), f"# [{name}]\n", *_table((name,), models)])
 
 
-def _table(key: tuple[str, ...], models: Models) -> Iterator[str]:
-    """A table, or the tables that may stand at a key, and the tables in them."""
-    below: dict[tuple[str, ...], Models] = {}
-    if len(models) > 1:
-        kinds = ", ".join(f"`{_toml(m.model_fields['kind'].default)}`" for m in models)
+def _table(
+    key: tuple[str, ...], models: Models, owners: dict[type[BaseModel], list[str]] | None = None
+) -> Iterator[str]:
+    """A table, or the tables that may stand at a key, and the tables in them.
+
+    Args:
+        key: where.
+        models: the tables.
+        owners: the kinds of the table above that each of them belongs to, where these are not the same.
+    """
+    below: dict[tuple[str, ...], dict[type[BaseModel], list[str]]] = {}
+    by_kind = len(models) > 1 and all("kind" in m.model_fields for m in models)
+    if by_kind:
+        kinds = ", ".join(f"`{_toml(_kind(m))}`" for m in models)
         yield f"One of {kinds}, by its `kind`. Where a later layer changes it, the other keys start afresh.\n"
     for model in models:
         if len(models) > 1:
-            level = "##" if len(key) == 1 else "###"
-            yield f"{level} {'.'.join(key)}, kind = {_toml(model.model_fields['kind'].default)}\n"
+            of = f", kind = {_toml(_kind(model))}" if by_kind else f" of {', '.join((owners or {})[model])}"
+            yield f"{'##' if len(key) == 1 else '###'} {'.'.join(key)}{of}\n"
         yield f"{_doc(model)}\n"
         yield from _rows(model.model_fields, key)
         yield ""
         for name, field in model.model_fields.items():
-            if inner := models_in(field.annotation):
-                place = (*key, name)
-                below[place] = tuple(dict.fromkeys((*below.get(place, ()), *inner)))
-    for place, inner in below.items():
+            for inner in models_in(field.annotation):
+                here = below.setdefault((*key, name), {}).setdefault(inner, [])
+                here += [f"`{_kind(model)}`"] if "kind" in model.model_fields else []
+    for place, parts in below.items():
         yield f"## {'.'.join(place)}\n"
-        yield from _table(place, inner)
+        yield from _table(place, tuple(parts), parts)
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    return model.model_fields["kind"].default
 
 
 def _rows(fields: dict[str, FieldInfo], key: tuple[str, ...]) -> Iterator[str]:
@@ -159,7 +172,7 @@ def _presets() -> str:
 def _about(models: Models) -> str:
     """The first sentence of a table; of a table that is one of several, their kinds."""
     if len(models) > 1:
-        return "one of " + ", ".join(f"`{m.model_fields['kind'].default}`" for m in models)
+        return "one of " + ", ".join(f"`{_kind(m)}`" for m in models)
     return _flat(_doc(models[0]).partition("\n\n")[0])
 
 

@@ -24,6 +24,7 @@ Name = Literal[
     "queue",
     "report",
     "inference",
+    "inference-dense",
 ]
 
 

@@ -92,6 +92,18 @@ ClassLossConfig = Annotated[
 ]
 
 
+class FocalLoss(Frozen):
+    """Focal loss of one-stage detectors (Lin et al. 2017, arXiv 1708.02002)."""
+
+    kind: Literal["focal"] = "focal"
+    gamma: float = Field(default=2.0, ge=0)
+    """Focusing factor: what is right with probability p weighs (1 - p)^gamma."""
+    alpha: float = Field(default=0.25, ge=0, le=1)
+    """Weight of positives; negatives have 1 - alpha."""
+    prior: float = Field(default=1e-2, gt=0, lt=1)
+    """Score of every class before training."""
+
+
 class EqualizedFocalLoss(Frozen):
     """Equalized focal loss of one-stage detectors (Li et al., CVPR 2022, arXiv 2201.02593)."""
 
@@ -118,4 +130,4 @@ class EqualizedQualityFocalLoss(Frozen):
     """Score of every class before training."""
 
 
-DenseLossConfig = Annotated[EqualizedFocalLoss | EqualizedQualityFocalLoss, Field(discriminator="kind")]
+DenseLossConfig = Annotated[FocalLoss | EqualizedFocalLoss | EqualizedQualityFocalLoss, Field(discriminator="kind")]

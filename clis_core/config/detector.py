@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from clis_core.config.class_loss import ClassLossConfig, SoftmaxLoss
+from clis_core.config.class_loss import ClassLossConfig, DenseLossConfig, FocalLoss, SoftmaxLoss
 from clis_core.config.frozen import Frozen, OrFile
 
 TORCHVISION_BACKBONES = (
@@ -130,4 +130,99 @@ class FasterRCNNConfig(Frozen):
     """... but the long side to no more than this (pixels)."""
 
 
-DetectorConfig = Annotated[FasterRCNNConfig, Field()]
+class DensePyramidConfig(Frozen):
+    """Feature pyramid of a one-stage detector: P3 to P5, and two more levels (Lin et al. 2017, focal loss, sec. 4)."""
+
+    channels: int = Field(default=256, ge=8, le=2048)
+    """Channels of each level."""
+    strides: tuple[int, ...] = (8, 16, 32)
+    """Strides of the backbone's feature maps that feed the pyramid; two more levels are convolved from the last."""
+    extra: Literal["p5", "c5"] = "p5"
+    """What the first of the two is made of: the pyramid's last level, or the backbone's last map."""
+
+    @field_validator("strides")
+    @classmethod
+    def _doubling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return PyramidConfig(strides=value).strides
+
+
+class AnchorConfig(Frozen):
+    """The anchors of RetinaNet at each place of a level."""
+
+    scales: tuple[float, ...] = (4.0, 4 * 2 ** (1 / 3), 4 * 2 ** (2 / 3))
+    """Sides of the square anchors, in strides of the level; in whole pixels, rounded down."""
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height over width of the anchors of each scale, which all have the same area."""
+
+    @field_validator("scales", "ratios")
+    @classmethod
+    def _some(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or min(value) <= 0:
+            raise ValueError("needs numbers above 0, such as [0.5, 1.0, 2.0]")
+        return value
+
+
+class DenseHeadConfig(Frozen):
+    """Two towers of convolutions on every level: one for classes, one for boxes and their quality."""
+
+    convs: int = Field(default=4, ge=1, le=8)
+    """3 x 3 convolutions of each tower."""
+    norm: Literal["none", "group"] = "none"
+    """Group norm after each of them, or none."""
+    quality: Literal["none", "iou", "centerness"] = "none"
+    """One more output beside the box: the overlap of the decoded box with its object, or how central the place is."""
+    combine: Literal["product", "sqrt"] = "product"
+    """Score = class probability x quality, or its square root; what is above ``score_threshold`` hangs on it."""
+
+
+class PointHeadConfig(DenseHeadConfig):
+    """Two towers of convolutions on every level: one for classes, one for boxes and their quality."""
+
+    norm: Literal["none", "group"] = "group"
+    """Group norm after each of them, or none."""
+    quality: Literal["none", "iou", "centerness"] = "centerness"
+    """One more output beside the box: the overlap of the decoded box with its object, or how central the place is."""
+    combine: Literal["product", "sqrt"] = "sqrt"
+    """Score = class probability x quality, or its square root; what is above ``score_threshold`` hangs on it."""
+
+
+class DensePostprocessConfig(PostprocessConfig):
+    """From scored anchors to detections."""
+
+    level_candidates: int = Field(default=1000, ge=1)
+    """Best pairs of an anchor and a class of each level that enter NMS."""
+
+
+class RetinaNetConfig(Frozen):
+    """RetinaNet (Lin et al. 2017, arXiv 1708.02002)."""
+
+    kind: Literal["retinanet"] = "retinanet"
+    backbone: BackboneConfig = BackboneConfig()
+    pyramid: DensePyramidConfig = DensePyramidConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    head: DenseHeadConfig = DenseHeadConfig()
+    class_loss: DenseLossConfig = FocalLoss()
+    postprocess: DensePostprocessConfig = DensePostprocessConfig()
+    short_side: int = Field(default=800, ge=32, le=8192)
+    """Inference resizes the short side to this (pixels) ..."""
+    long_side: int = Field(default=1333, ge=32, le=8192)
+    """... but the long side to no more than this (pixels)."""
+
+
+class FCOSConfig(Frozen):
+    """FCOS: boxes as distances from a point to their four sides (Tian et al. 2019, arXiv 1904.01355)."""
+
+    kind: Literal["fcos"] = "fcos"
+    backbone: BackboneConfig = BackboneConfig()
+    pyramid: DensePyramidConfig = DensePyramidConfig()
+    head: PointHeadConfig = PointHeadConfig()
+    class_loss: DenseLossConfig = FocalLoss()
+    postprocess: DensePostprocessConfig = DensePostprocessConfig()
+    short_side: int = Field(default=800, ge=32, le=8192)
+    """Inference resizes the short side to this (pixels) ..."""
+    long_side: int = Field(default=1333, ge=32, le=8192)
+    """... but the long side to no more than this (pixels)."""
+
+
+DenseConfig = RetinaNetConfig | FCOSConfig
+DetectorConfig = Annotated[FasterRCNNConfig | RetinaNetConfig | FCOSConfig, Field(discriminator="kind")]

@@ -41,7 +41,7 @@ def _line(problem: ErrorDetails, root: Models, values: Mapping[str, Any], source
     key, table = _locate(values, problem["loc"])
     code, value = problem["type"], problem["input"]
     if code == "extra_forbidden":
-        return _unknown(key, value, root, table, source)
+        return _elsewhere(key, value, root, values, source) or _unknown(key, value, root, table, source)
     if code == "union_tag_not_found":
         return f"{_dotted(key)} ({source(key)}): needs a kind"
     if code == "union_tag_invalid":
@@ -84,18 +84,37 @@ def _locate(values: Mapping[str, Any], loc: tuple[int | str, ...]) -> tuple[Key,
     return tuple(key), table
 
 
+def _elsewhere(key: Key, value: Any, root: Models, values: Mapping[str, Any], source: Source) -> str | None:
+    """What to say of a key that another kind of its table, or of a table above, has; None where none has it."""
+    for n in range(len(key) - 1, 0, -1):
+        table: Any = values
+        models = root
+        for step in key[:n]:
+            # Of the tables above, those of the kinds that were asked for.
+            models = models_at(of_kind(models, table.get("kind")) or models, (step,))
+            table = table.get(step)
+            if not isinstance(table, Mapping):
+                return None
+        kind = table.get("kind")
+        others = [
+            repr(model.model_fields["kind"].default)
+            for model in models
+            if "kind" in model.model_fields and key[-1] in fields_of(models_at((model,), key[n:-1]))
+        ]
+        if kind is not None and others:
+            return (
+                f"{_shown(key, value)} ({source(key)}): {'.'.join(key[:n])} of kind {kind!r} has no "
+                f"{'.'.join(key[n:])}; of kind {' or '.join(others)} it has"
+            )
+    return None
+
+
 def _unknown(key: Key, value: Any, root: Models, table: Mapping[str, Any], source: Source) -> str:
     *above, name = key
     siblings = models_at(root, tuple(above))
     kind = table.get("kind")  # where the table is one of several
     if "kind" not in fields_of(siblings):
         kind = None
-    elif name in fields_of(siblings):  # another kind of this table has it
-        others = [m.model_fields["kind"].default for m in siblings if name in m.model_fields]
-        return (
-            f"{_shown(key, value)} ({source(key)}): {'.'.join(above)} of kind {kind!r} has no {name}; "
-            f"of kind {' or '.join(map(repr, others))} it has"
-        )
     level = of_kind(siblings, kind) or siblings
     meant = _meant(key, level, root)
     rest: Key = ()

@@ -17,6 +17,7 @@ import tomli_w
 
 from clis_core.config.explain import validate
 from clis_core.config.keys import Key, anchored
+from clis_core.config.pairs import check_pair
 from clis_core.config.presets import DEFAULT_PRESET, preset
 from clis_core.config.run import RunConfig
 from clis_core.errors import ConfigError
@@ -66,7 +67,9 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
     # alpha and beta without a preset that has them: the first thing to be forgotten.
     method = merged["method"] if isinstance(merged["method"], Mapping) else {}
     forgotten = method.get("kind") == "supervised" and {"alpha", "beta"} & method.keys()
-    return validate(RunConfig, merged, source, hint=_HINT_CLIS if forgotten else _HINT)
+    config = validate(RunConfig, merged, source, hint=_HINT_CLIS if forgotten else _HINT)
+    check_pair(config.method, config.detector)
+    return config
 
 
 def run_layers(workspace: Layer | None, config: Path | None, command: Layer) -> list[Layer]:

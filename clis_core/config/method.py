@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -51,12 +51,66 @@ class RoiTraining(Frozen):
     """Weight of L_obj (CLIS, eq. 2), where the head has an objectness output."""
 
 
+class MaxIouAssign(Frozen):
+    """Anchors by their overlap (Lin et al. 2017, focal loss, sec. 4.1)."""
+
+    kind: Literal["max-iou"] = "max-iou"
+    positive_iou: float = Field(default=0.5, gt=0, le=1)
+    """An anchor is of the object that it overlaps most from this overlap on (or if it is the object's best one) ..."""
+    negative_iou: float = Field(default=0.4, ge=0, le=1)
+    """... and background below this; between the two it teaches nothing."""
+
+    @model_validator(mode="after")
+    def _order(self) -> MaxIouAssign:
+        if self.negative_iou > self.positive_iou:
+            raise ValueError("negative_iou must not be above positive_iou")
+        return self
+
+
+class AtssAssign(Frozen):
+    """Adaptive training sample selection (Zhang et al., CVPR 2020, arXiv 1912.02424)."""
+
+    kind: Literal["atss"] = "atss"
+    k: int = Field(default=9, ge=1)
+    """Anchors of each level, those whose centres are closest to an object's, that may be the object's; those are that
+    overlap it by no less than the mean plus the deviation of all their overlaps, with the centre inside of it."""
+    scale: float = Field(default=8.0, gt=0)
+    """Side, in strides, of the square around a point of FCOS whose overlap counts; RetinaNet has anchors."""
+
+
+class RangesAssign(Frozen):
+    """Points by the distance to the farthest side of a box (FCOS, Tian et al. 2019, sec. 3.2)."""
+
+    kind: Literal["ranges"] = "ranges"
+    scale: float = Field(default=8.0, gt=0)
+    """A level's points learn boxes whose farthest side is at most so many strides away, and more than the level before
+    has; the last level has all that are left."""
+    radius: float = Field(default=1.5, ge=0)
+    """Centre sampling: points within so many strides of a box's centre along both axes; 0 takes all inside of it."""
+
+
+Assign = Annotated[MaxIouAssign | AtssAssign | RangesAssign, Field(discriminator="kind")]
+
+
+class DenseTraining(Frozen):
+    """What the anchors of a one-stage detector learn."""
+
+    assign: Assign = MaxIouAssign()
+    box: Literal["l1", "giou"] = "l1"
+    """Box loss: L1 of the coded offsets, or 1 - GIoU of the decoded boxes (Rezatofighi et al. 2019)."""
+    box_weight: float = Field(default=1.0, ge=0)
+    """Weight of the box loss."""
+    quality_weight: float = Field(default=1.0, ge=0)
+    """Weight of the quality's binary cross entropy, where the head has a quality output."""
+
+
 class SupervisedConfig(Frozen):
-    """Learn from boxes alone."""
+    """Learn from boxes alone; ``rpn`` and ``roi`` are for Faster R-CNN, ``dense`` is for RetinaNet and FCOS."""
 
     kind: Literal["supervised"] = "supervised"
     rpn: RpnTraining = RpnTraining()
     roi: RoiTraining = RoiTraining()
+    dense: DenseTraining = DenseTraining()
 
 
 class ClisConfig(Frozen):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from clis_core.config.class_loss_presets import CLASS_LOSS_PRESETS
 from clis_core.config.decoupled_presets import DECOUPLED_PRESETS
+from clis_core.config.dense_presets import DENSE_PRESETS
 from clis_core.config.image_presets import IMAGE_PRESETS
 from clis_core.config.preset_parts import (
     CLIS,
@@ -218,6 +219,7 @@ PRESETS: dict[str, Callable[[], Table]] = {
     **CLASS_LOSS_PRESETS,
     **DECOUPLED_PRESETS,
     **IMAGE_PRESETS,
+    **DENSE_PRESETS,
 }
 
 

@@ -6,6 +6,9 @@ do the same to a lesser degree: so there is none. Without floors an image of 1,0
 some hundred thousand detections. The floors, scores that a class's 10,000th best has reached, keep them few; a
 detection below its floor cannot be among the best any more, and cannot suppress one that is.
 
+A one-stage detector has 44,000 places and more in an image, so that of each class no more than its best
+``level_candidates`` of each level are looked at: the cap of its NMS, but of each class for itself.
+
 R regions, C classes, K pairs. Boxes are xyxy in pixels.
 """
 
@@ -16,15 +19,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from clis_core.batch import Detection, RawImage, fit_size
+from clis_core.batch import Detection, ImageBatch
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
+from clis_core.detectors.build import Detector
+from clis_core.detectors.dense import DenseDetector
+from clis_core.detectors.dense_head import LevelOutput
 from clis_core.detectors.faster_rcnn import FasterRCNN
-from clis_core.detectors.postprocess import select
+from clis_core.detectors.postprocess import select, select_among
+from clis_core.detectors.preprocess import unscaled
+
+Both = tuple[Detection, Detection]
 
 
-def detect_above_floors(
-    detector: FasterRCNN, images: list[Tensor], floors: Tensor
-) -> list[tuple[Detection, Detection]]:
+def detect_above_floors(detector: Detector, images: list[Tensor], floors: Tensor) -> list[Both]:
     """Detect once, and choose twice.
 
     Args:
@@ -37,33 +44,64 @@ def detect_above_floors(
         For each image what ``detector(images)`` gives, and all detections above the floors, best first; boxes in
         pixels of the image as it was handed in.
     """
-    config = detector.config
-    sizes = [(x.shape[-2], x.shape[-1]) for x in images]
-    batch = detector.preprocess(
-        [
-            RawImage(x, fit_size(*size, config.short_side, config.long_side))
-            for x, size in zip(images, sizes, strict=True)
-        ]
-    )
-    features = detector.encoder(batch.pixels)
-    proposals = detector.rpn.propose(
-        detector.rpn(batch.pixels, features),
-        batch.sizes,
-        config.rpn.before_nms,
-        config.rpn.proposals,
-        config.rpn.nms_iou,
-    )
-    embedded = detector.head.embed(detector.pool_regions(features, proposals))
-    counts = [len(p) for p in proposals]
+    batch = detector.preprocess.fitted(images, detector.config.short_side, detector.config.long_side)
+    match detector:
+        case FasterRCNN():
+            found = _of_regions(detector, batch, floors)
+        case DenseDetector():
+            found = _of_anchors(detector, batch, floors)
+    ordinary, every = (unscaled(list(part), images, batch.sizes) for part in zip(*found, strict=True))
+    return list(zip(ordinary, every, strict=True))
+
+
+def _of_regions(detector: FasterRCNN, batch: ImageBatch, floors: Tensor) -> list[Both]:
+    scored = detector.score(batch)
+    counts = [len(p) for p in scored.proposals]
     parts = zip(
-        proposals,
-        torch.split(detector.head.scores(embedded), counts),
-        torch.split(embedded.loc, counts),
+        scored.proposals,
+        torch.split(scored.scores, counts),
+        torch.split(scored.embedded.loc, counts),
         batch.sizes,
-        sizes,
         strict=True,
     )
     return [_choose(detector, *part, floors=floors) for part in parts]
+
+
+def _of_anchors(detector: DenseDetector, batch: ImageBatch, floors: Tensor) -> list[Both]:
+    post, scored = detector.config.postprocess, detector.score(batch)
+    found = []
+    for image, (ordinary, size) in enumerate(zip(detector.select(scored, batch.sizes), batch.sizes, strict=True)):
+        scores, anchors, labels, first = [], [], [], 0
+        for level in scored.output.levels:
+            top, index, kind = _best_of_classes(detector, level, image, floors)
+            scores.append(top)
+            anchors.append(index + first)
+            labels.append(kind)
+            first += level.logits.shape[1]
+        every = select_among(
+            torch.cat(scores),
+            torch.cat(anchors),
+            torch.cat(labels),
+            detector.boxes_of(scored.output, image, size),
+            score_threshold=post.score_threshold,
+            nms_iou=post.nms_iou,
+            detections=sum(len(top) for top in scores) + 1,
+        )
+        found.append((ordinary, every))
+    return found
+
+
+def _best_of_classes(
+    detector: DenseDetector, level: LevelOutput, image: int, floors: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Score, anchor and label ``[K]`` of the best of each class of a level, without those that floors rule out."""
+    quality = None if level.quality is None else level.quality[image]
+    scores = detector.head.scores(level.logits[image], quality)  # [A_l, C]
+    count = min(detector.config.postprocess.level_candidates, len(scores))
+    top, anchors = scores.topk(count, dim=0)  # [k, C]
+    above = top > floors.clamp(min=detector.config.postprocess.score_threshold)
+    row, column = above.nonzero().unbind(dim=1)
+    return top[row, column], anchors[row, column], column + 1
 
 
 def _choose(
@@ -71,11 +109,10 @@ def _choose(
     proposals: Tensor,
     scores: Tensor,
     loc: Tensor,
-    resized: tuple[int, int],
-    original: tuple[int, int],
+    size: tuple[int, int],
     *,
     floors: Tensor,
-) -> tuple[Detection, Detection]:
+) -> Both:
     head, post = detector.head, detector.config.postprocess
     # By the whole regression whatever the floors: by rows, the last bits of boxes would depend on how many there are.
     full = head.fc_reg(loc).view(len(loc), -1, 4)  # [R, C, 4], or [R, 1, 4] for all classes alike
@@ -85,16 +122,13 @@ def _choose(
         return offsets
 
     def choose(scores: Tensor, offsets_of: Callable[[Tensor, Tensor], Tensor], most: int) -> Detection:
-        found = select(
+        return select(
             scores,
-            lambda r, c: clip(decode(offsets_of(r, c).float(), proposals[r], ROI_WEIGHTS), resized),
+            lambda r, c: clip(decode(offsets_of(r, c).float(), proposals[r], ROI_WEIGHTS), size),
             score_threshold=post.score_threshold,
             nms_iou=post.nms_iou,
             detections=most,
         )
-        ratio = (original[1] / resized[1], original[0] / resized[0])
-        scale = torch.tensor([*ratio, *ratio], dtype=torch.float32, device=found.boxes.device)
-        return found._replace(boxes=clip(found.boxes * scale, original))
 
     ordinary = choose(scores, lambda r, c: head.pair_offsets(loc, r, c), post.detections)
     # A score of 0 is never above the threshold.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from clis_core.config.detector import DetectorConfig
+from clis_core.config.detector import DetectorConfig, FasterRCNNConfig, FCOSConfig, RetinaNetConfig
+from clis_core.detectors.dense import DenseDetector
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.losses.counts import ClassCounts
 
-Detector = FasterRCNN
+Detector = FasterRCNN | DenseDetector
 
 
 def build_detector(config: DetectorConfig, num_classes: int, counts: ClassCounts | None = None) -> Detector:
@@ -21,6 +22,8 @@ def build_detector(config: DetectorConfig, num_classes: int, counts: ClassCounts
         ConfigError: parts that do not fit together.
         CheckpointError: first weights that cannot be read.
     """
-    match config.kind:
-        case "faster-rcnn":
+    match config:
+        case FasterRCNNConfig():
             return FasterRCNN(config, num_classes, counts)
+        case RetinaNetConfig() | FCOSConfig():
+            return DenseDetector(config, num_classes)

@@ -9,52 +9,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-from clis_core.batch import Detection, ImageBatch, RawImage, fit_size
+from clis_core.batch import Detection, ImageBatch
 from clis_core.config.detector import FasterRCNNConfig
-from clis_core.detectors.backbones import STRIDES, build_backbone
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
+from clis_core.detectors.encoder import Encoder
 from clis_core.detectors.postprocess import select
-from clis_core.detectors.preprocess import Preprocess
+from clis_core.detectors.preprocess import Preprocess, unscaled
 from clis_core.detectors.roi_heads import Embedded, RegionHead
 from clis_core.detectors.roi_pool import RoiPool
 from clis_core.detectors.rpn import ProposalNetwork
 from clis_core.losses.build import build_class_loss
 from clis_core.losses.counts import ClassCounts
-
-
-class Encoder(nn.Module):
-    """Backbone and feature pyramid (Lin et al. 2017): pixels to levels.
-
-    Args:
-        config: of the detector.
-    """
-
-    def __init__(self, config: FasterRCNNConfig) -> None:
-        super().__init__()
-        self.backbone = build_backbone(config.backbone)
-        self.used = [STRIDES.index(s) for s in config.pyramid.strides]
-        self.pyramid = FeaturePyramidNetwork(
-            [self.backbone.channels[i] for i in self.used],
-            config.pyramid.channels,
-            extra_blocks=LastLevelMaxPool(),
-        )
-
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """``[N, 3, H, W]`` to one map ``[N, C, H / s, W / s]`` for each stride s of the pyramid."""
-        maps = self.backbone(pixels)
-        return list(self.pyramid({str(i): maps[i] for i in self.used}).values())
-
-    def merged(self, pixels: Tensor) -> list[Tensor]:
-        """What each level's last convolution makes the level of, without the one that is pooled from another."""
-        maps = self.backbone(pixels)
-        levels = [inner(maps[i]) for inner, i in zip(self.pyramid.inner_blocks, self.used, strict=True)]
-        for fine in reversed(range(len(levels) - 1)):
-            above = F.interpolate(levels[fine + 1], size=levels[fine].shape[-2:], mode="nearest")
-            levels[fine] = levels[fine] + above
-        return levels
 
 
 class Scored(NamedTuple):
@@ -86,7 +52,7 @@ class FasterRCNN(nn.Module):
         self.num_classes = num_classes
         pooled = config.pyramid.strides
         self.strides = (*pooled, 2 * pooled[-1])
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config.backbone, config.pyramid)
         self.preprocess = Preprocess(32, self.encoder.backbone.mean, self.encoder.backbone.std)
         self.rpn = ProposalNetwork(config.rpn, config.pyramid.channels, self.strides)
         self.pool = RoiPool(pooled, config.head.pool, config.head.sampling_ratio, config.head.level_size)
@@ -106,11 +72,8 @@ class FasterRCNN(nn.Module):
         Returns:
             One `Detection` for each image, boxes in pixels of the image as it was handed in.
         """
-        short, long = self.config.short_side, self.config.long_side
-        raw = [RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images]
-        batch = self.preprocess(raw)
-        found = self.detect(batch)
-        return [unscale(d, (x.shape[-2], x.shape[-1]), s) for d, x, s in zip(found, images, batch.sizes, strict=True)]
+        batch = self.preprocess.fitted(images, self.config.short_side, self.config.long_side)
+        return unscaled(self.detect(batch), images, batch.sizes)
 
     def score(self, batch: ImageBatch) -> Scored:
         """Proposals of a batch and the scores of every class there."""
@@ -159,10 +122,3 @@ class FasterRCNN(nn.Module):
                 )
             )
         return detections
-
-
-def unscale(found: Detection, original: tuple[int, int], resized: tuple[int, int]) -> Detection:
-    """Detections of a resized image in pixels of the original one; sizes are (height, width)."""
-    ratio = (original[1] / resized[1], original[0] / resized[0])
-    scale = torch.tensor([*ratio, *ratio], dtype=torch.float32, device=found.boxes.device)
-    return found._replace(boxes=clip(found.boxes * scale, original))

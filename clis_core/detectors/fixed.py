@@ -1,7 +1,7 @@
 """A detector in, the same detector as one graph of tensors of fixed shapes out: what can be exported.
 
-The graph differs from `FasterRCNN.detect` in one thing alone: it looks at the K best pairs of a region and a class, and
-cannot look at more where these are not enough. It says of every image whether they were (``certain``).
+The graph differs from the detector's own ``detect`` in one thing alone: it looks at the K best pairs of a region and a
+class, and cannot look at more where these are not enough. It says of every image whether they were (``certain``).
 
 N images, R regions of an image, C classes, K pairs, D detections, G lists of boxes that each get an NMS of their own.
 Boxes are xyxy in pixels of the frame; the image lies at its top left.
@@ -20,8 +20,11 @@ from torchvision.ops import nms
 from clis_core.batch import Detection
 from clis_core.config.detector import PostprocessConfig
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, RPN_WEIGHTS, decode
+from clis_core.detectors.build import Detector
 from clis_core.detectors.convnorm import freeze
 from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.detectors.fixed_dense import FixedAnchors
+from clis_core.detectors.fixed_steps import FixedPairs, clip, has_sides, level_anchors, rows, top
 from clis_core.detectors.postprocess import MIN_SIDE
 from clis_core.detectors.roi_pool import RoiPool
 from clis_core.detectors.rpn import MIN_SIDE as MIN_PROPOSAL_SIDE
@@ -85,31 +88,97 @@ def _keep(boxes: Tensor, valid: Tensor, iou: float) -> Tensor:
     return torch.zeros_like(valid).index_fill(0, index, value=True) & valid
 
 
+class FixedRegions(nn.Module):
+    """What `FasterRCNN.score` does, with fixed shapes throughout.
+
+    Args:
+        detector: in inference mode; its parts are used as they are.
+        candidates: K; no more than R x C are used.
+        kernels: how NMS and pooling are done.
+        dtype: of the second stage.
+    """
+
+    def __init__(self, detector: FasterRCNN, candidates: int, kernels: Kernels, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.config, self.num_classes = detector.config.rpn, detector.num_classes
+        self.rpn, self.pool, self.head = detector.rpn, detector.pool, detector.head
+        self.candidates, self.kernels, self.dtype = candidates, kernels, dtype
+
+    def layers(self) -> list[nn.Module]:
+        """What runs in the precision of the network."""
+        return [self.rpn.head, self.head]
+
+    def forward(self, features: list[Tensor], frame: torch.Size, limit: Tensor) -> FixedPairs:
+        """The best pairs of images in a frame.
+
+        Args:
+            features: levels ``[N, channels, H_l, W_l]``.
+            frame: height and width last.
+            limit: ``[N, 1, 4]``, width, height, width, height of each image.
+        """
+        proposals, valid = self._propose(features, frame, limit)
+        pooled = self.kernels.pool(self.pool, [f.float() for f in features[:-1]], proposals)
+        embedded = self.head.embed(pooled.to(self.dtype))
+        count, regions, classes = *proposals.shape[:2], self.num_classes
+        scores = self.head.scores(embedded).view(count, regions, classes)
+        scores = torch.where(valid[:, :, None], scores, 0).flatten(1)
+        best, pairs = scores.topk(min(self.candidates, regions * classes))  # [N, K]
+        region = torch.div(pairs, classes, rounding_mode="floor")
+        labels = pairs - region * classes + 1
+        first = torch.arange(count, device=pairs.device)[:, None] * regions
+        offsets = self.head.pair_offsets(embedded.loc, (region + first).flatten(), labels.flatten()).float()
+        boxes = rows(proposals, region)
+        boxes = clip(decode(offsets, boxes.flatten(0, 1), ROI_WEIGHTS).view_as(boxes), limit)
+        return FixedPairs(best, labels, boxes, pairs.shape[1] == regions * classes)
+
+    def _propose(self, features: list[Tensor], frame: torch.Size, limit: Tensor) -> tuple[Tensor, Tensor]:
+        """Proposals ``[N, R, 4]``, best first, and which of them there are, bool ``[N, R]``."""
+        config = self.config
+        logits, offsets = self.rpn.head(features)
+        boxes, scores, valid = [], [], []
+        for cells, x, o in zip(self.rpn.anchors.cell_anchors, logits, offsets, strict=True):
+            anchors = level_anchors(cells, frame, x.shape[-2:])
+            best, index = top(x.float().permute(0, 2, 3, 1).flatten(1), config.before_nms)
+            chosen = rows(o.float().permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4), index)
+            box = clip(decode(chosen.flatten(0, 1), anchors[index.flatten()], RPN_WEIGHTS).view_as(chosen), limit)
+            boxes.append(box)
+            scores.append(best)
+            valid.append(torch.isfinite(best) & has_sides(box, MIN_PROPOSAL_SIDE))
+        stacked, fit = torch.stack(boxes, 1), torch.stack(valid, 1)  # [N, L, K_l, 4]
+        keep = self.kernels.keep(stacked.flatten(0, 1), fit.flatten(0, 1), config.nms_iou).view_as(fit)
+        score = torch.where(keep, torch.stack(scores, 1), -torch.inf).flatten(1)
+        best, index = score.topk(min(config.proposals, score.shape[1]))
+        return rows(stacked.flatten(1, 2), index), torch.isfinite(best)
+
+
 class FixedDetector(nn.Module):
-    """Faster R-CNN on images of one frame, with fixed shapes throughout.
+    """A detector on images of one frame, with fixed shapes throughout.
 
     Args:
         detector: in inference mode; is copied.
-        candidates: K; no more than R x C are used.
+        candidates: K; no more than there are pairs are used.
         kernels: how NMS and pooling are done.
         nms: whether the last NMS, within each class, is done. Without it the K candidates are the answer, D = K.
         half: run the network's layers in float16; boxes, scores and what decides between them stay float32.
     """
 
     def __init__(
-        self, detector: FasterRCNN, candidates: int, kernels: Kernels, *, nms: bool = True, half: bool = False
+        self, detector: Detector, candidates: int, kernels: Kernels, *, nms: bool = True, half: bool = False
     ) -> None:
         super().__init__()
         detector = copy.deepcopy(detector).eval()
         freeze(detector.encoder)
-        self.config = detector.config
+        self.postprocess: PostprocessConfig = detector.config.postprocess
         self.num_classes = detector.num_classes
         self.dtype = torch.float16 if half else torch.float32
-        for part in (detector.encoder, detector.rpn.head, detector.head):
+        self.preprocess, self.encoder, self.head = detector.preprocess, detector.encoder, detector.head
+        self.pairs = (
+            FixedRegions(detector, candidates, kernels, self.dtype)
+            if isinstance(detector, FasterRCNN)
+            else FixedAnchors(detector, candidates)
+        )
+        for part in (self.encoder, *self.pairs.layers()):
             part.to(self.dtype)
-        self.preprocess, self.encoder, self.rpn = detector.preprocess, detector.encoder, detector.rpn
-        self.pool, self.head = detector.pool, detector.head
-        self.candidates = candidates
         self.kernels = kernels
         self.nms = nms
         self.requires_grad_(requires_grad=False)
@@ -123,108 +192,45 @@ class FixedDetector(nn.Module):
         """
         features = self.encoder(self._normalised(images, sizes))
         limit = sizes.flip(1).repeat(1, 2).to(torch.float32)[:, None]  # [N, 1, 4]: w, h, w, h
-        proposals, valid = self._propose(features, images.shape[-2:], limit)
-        pooled = self.kernels.pool(self.pool, [f.float() for f in features[:-1]], proposals)
-        embedded = self.head.embed(pooled.to(self.dtype))
-        count, regions = proposals.shape[:2]
-        scores = self.head.scores(embedded).view(count, regions, self.num_classes)
-        scores = torch.where(valid[:, :, None], scores, 0)
-        return self._select(scores, embedded.loc, proposals, limit)
+        return self._select(self.pairs(features, images.shape[-2:], limit))
 
     def _normalised(self, images: Tensor, sizes: Tensor) -> Tensor:
         """As `Preprocess` has it: zero outside of the image."""
         height, width = images.shape[-2:]
-        rows = torch.arange(height, device=images.device) < sizes[:, :1]  # [N, H]
+        inside_rows = torch.arange(height, device=images.device) < sizes[:, :1]  # [N, H]
         columns = torch.arange(width, device=images.device) < sizes[:, 1:]
-        inside = rows[:, None, :, None] & columns[:, None, None, :]
+        inside = inside_rows[:, None, :, None] & columns[:, None, None, :]
         pixels = (images.to(torch.float32) - self.preprocess.mean) * self.preprocess.scale
         pixels = torch.where(inside, pixels, 0).to(self.dtype)
         return pixels.contiguous(memory_format=torch.channels_last)  # the faster order on a CPU
 
-    def _propose(self, features: list[Tensor], frame: torch.Size, limit: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals ``[N, R, 4]``, best first, and which of them there are, bool ``[N, R]``."""
-        config = self.config.rpn
-        logits, offsets = self.rpn.head(features)
-        boxes, scores, valid = [], [], []
-        for cells, x, o in zip(self.rpn.anchors.cell_anchors, logits, offsets, strict=True):
-            anchors = _anchors(cells, frame, x.shape[-2:])
-            top, index = _top(x.float().permute(0, 2, 3, 1).flatten(1), config.before_nms)
-            chosen = _rows(o.float().permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4), index)
-            box = _clip(decode(chosen.flatten(0, 1), anchors[index.flatten()], RPN_WEIGHTS).view_as(chosen), limit)
-            boxes.append(box)
-            scores.append(top)
-            valid.append(torch.isfinite(top) & _has_sides(box, MIN_PROPOSAL_SIDE))
-        stacked, fit = torch.stack(boxes, 1), torch.stack(valid, 1)  # [N, L, K_l, 4]
-        keep = self.kernels.keep(stacked.flatten(0, 1), fit.flatten(0, 1), config.nms_iou).view_as(fit)
-        score = torch.where(keep, torch.stack(scores, 1), -torch.inf).flatten(1)
-        best, index = score.topk(min(config.proposals, score.shape[1]))
-        return _rows(stacked.flatten(1, 2), index), torch.isfinite(best)
-
-    def _select(self, scores: Tensor, loc: Tensor, proposals: Tensor, limit: Tensor) -> FixedDetections:
+    def _select(self, pairs: FixedPairs) -> FixedDetections:
         """`clis_core.detectors.postprocess.select` with one K for all."""
-        post = self.config.postprocess
-        count, regions, classes = scores.shape
-        top, pairs = scores.flatten(1).topk(min(self.candidates, regions * classes))  # [N, K]
-        region = torch.div(pairs, classes, rounding_mode="floor")
-        labels = pairs - region * classes + 1
-        first = torch.arange(count, device=pairs.device)[:, None] * regions
-        offsets = self.head.pair_offsets(loc, (region + first).flatten(), labels.flatten()).float()
-        boxes = _rows(proposals, region)
-        boxes = _clip(decode(offsets, boxes.flatten(0, 1), ROI_WEIGHTS).view_as(boxes), limit)
-        valid = (top > post.score_threshold) & _has_sides(boxes, MIN_SIDE)
-        bound, wanted = top[:, -1:], top.shape[1]
+        post, best, boxes = self.postprocess, pairs.scores, pairs.boxes
+        valid = (best > post.score_threshold) & has_sides(boxes, MIN_SIDE)
+        bound, wanted = best[:, -1:], best.shape[1]
         if self.nms:
-            valid = self.kernels.keep_by_class(boxes, valid, labels, classes, post.nms_iou)
+            valid = self.kernels.keep_by_class(boxes, valid, pairs.labels, self.num_classes, post.nms_iou)
             wanted = min(post.detections, wanted)
-        top, index = torch.where(valid, top, 0).topk(wanted)
-        there = top > 0
+        best, index = torch.where(valid, best, 0).topk(wanted)
+        there = best > 0
         # The rest is below the threshold, or below the last that was wanted.
-        certain = (bound <= post.score_threshold) | (top[:, -1:] > bound)
-        if pairs.shape[1] == regions * classes:
+        certain = (bound <= post.score_threshold) | (best[:, -1:] > bound)
+        if pairs.every:
             certain = torch.isfinite(bound)  # all pairs were looked at
         return FixedDetections(
-            torch.where(there[:, :, None], _rows(boxes, index), 0),
-            torch.where(there, labels.gather(1, index), 0),
-            top,
+            torch.where(there[:, :, None], rows(boxes, index), 0),
+            torch.where(there, pairs.labels.gather(1, index), 0),
+            best,
             certain[:, 0],
         )
-
-
-def _anchors(cells: Tensor, frame: torch.Size, grid: torch.Size) -> Tensor:
-    """Anchors ``[A_l, 4]`` of a level, as torchvision's generator makes them."""
-    stride_y, stride_x = frame[0] // grid[0], frame[1] // grid[1]
-    y = torch.arange(grid[0], device=cells.device) * stride_y
-    x = torch.arange(grid[1], device=cells.device) * stride_x
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    shift = torch.stack((columns, rows, columns, rows), dim=-1).view(-1, 1, 4)
-    return (shift + cells).reshape(-1, 4)
-
-
-def _top(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` best of ``[N, A]`` and their indices; minus infinity at index 0 where there are fewer."""
-    padding = torch.full((scores.shape[0], count), -torch.inf, device=scores.device, dtype=scores.dtype)
-    top, index = torch.cat((scores, padding), dim=1).topk(count)
-    return top, torch.where(torch.isfinite(top), index, 0)
-
-
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    """Rows ``[N, K, 4]`` of ``[N, A, 4]`` by int64 ``[N, K]``."""
-    return table.gather(1, index[:, :, None].expand(-1, -1, 4))
-
-
-def _clip(boxes: Tensor, limit: Tensor) -> Tensor:
-    return torch.minimum(boxes.clamp(min=0), limit)
-
-
-def _has_sides(boxes: Tensor, least: float) -> Tensor:
-    return ((boxes[..., 2:] - boxes[..., :2]) >= least).all(dim=-1)
 
 
 def candidates_needed(scores: Tensor, found: Detection, config: PostprocessConfig) -> int:
     """How many of the best pairs of one image decided about its detections: a K with which it is certain.
 
     Args:
-        scores: ``[R, C]``, all of the image's.
+        scores: of all of the image's pairs, in any shape.
         found: its exact detections.
         config: by which they were found.
     """

@@ -175,15 +175,8 @@ def _to_rgb(there: dict[str, Tensor], pixels: Pixels, detector: FasterRCNN) -> N
 
 def _foreign_name(path: str, detector: FasterRCNN) -> tuple[str, str]:
     """Names in torchvision's layout of a module's convolution or linear layer, and of the norm after it ("": none)."""
-    block = re.fullmatch(r"encoder\.backbone\.stages\.(\d)\.(.+)", path)
-    if block:
-        stage, rest = int(block[1]), block[2]
-        if stage == 0 and rest == "0":
-            return "backbone.body.conv1", "backbone.body.bn1"
-        if stage == 0:
-            rest = rest.removeprefix("4.")  # the stem and the first stage are one here
-        conv = f"backbone.body.layer{stage + 1}.{rest}"
-        return conv, re.sub(r"downsample\.0$", "downsample.1", re.sub(r"conv(\d)$", r"bn\1", conv))
+    if path.startswith("encoder.backbone."):
+        return backbone_names(path)
     level = re.fullmatch(r"encoder\.pyramid\.(inner|layer)_blocks\.(\d)\.0", path)
     if level:
         stage = STRIDES.index(detector.config.pyramid.strides[int(level[2])])
@@ -193,6 +186,20 @@ def _foreign_name(path: str, detector: FasterRCNN) -> tuple[str, str]:
         if re.fullmatch(pattern, path):
             return re.sub(pattern, name, path), ""
     return "", ""
+
+
+def backbone_names(path: str) -> tuple[str, str]:
+    """The same of a convolution in the backbone, a ResNet."""
+    block = re.fullmatch(r"encoder\.backbone\.stages\.(\d)\.(.+)", path)
+    if block is None:
+        return "", ""
+    stage, rest = int(block[1]), block[2]
+    if stage == 0 and rest == "0":
+        return "backbone.body.conv1", "backbone.body.bn1"
+    if stage == 0:
+        rest = rest.removeprefix("4.")  # the stem and the first stage are one here
+    conv = f"backbone.body.layer{stage + 1}.{rest}"
+    return conv, re.sub(r"downsample\.0$", "downsample.1", re.sub(r"conv(\d)$", r"bn\1", conv))
 
 
 def _fill(
@@ -208,8 +215,8 @@ def _fill(
     if path == "head.fc_cls" and detector.config.class_loss.kind != "softmax":
         return  # its columns mean other things, whatever the shape
     name, norm = _foreign_name(path, detector)
-    parts = _unit(name, norm, there)
-    tensors = parts if isinstance(module, ConvNorm) else _folded(parts)
+    parts = conv_and_norm(name, norm, there)
+    tensors = parts if isinstance(module, ConvNorm) else folded(parts)
     own = dict(module.named_parameters()) | dict(module.named_buffers())
     faults = [k for k in own if k not in tensors or tensors[k].shape != own[k].shape]
     if faults and path.startswith(_MAY_STAY):
@@ -226,7 +233,7 @@ def _fill(
     used |= {f"{norm}.running_mean", f"{norm}.running_var"}
 
 
-def _unit(name: str, norm: str, there: dict[str, Tensor]) -> dict[str, Tensor]:
+def conv_and_norm(name: str, norm: str, there: dict[str, Tensor]) -> dict[str, Tensor]:
     """A convolution or linear layer and its norm: weight, bias, gamma, beta, mean, var, as far as they are there."""
     found = {
         "weight": there.get(f"{name}.weight"),
@@ -239,7 +246,7 @@ def _unit(name: str, norm: str, there: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in found.items() if tensor is not None}
 
 
-def _folded(parts: dict[str, Tensor]) -> dict[str, Tensor]:
+def folded(parts: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weight and bias with the norm's statistics taken in, where there is one (eps 1e-5, as everywhere)."""
     if not {"weight", "gamma", "beta", "mean", "var"} <= parts.keys():
         return {k: parts[k] for k in ("weight", "bias") if k in parts}

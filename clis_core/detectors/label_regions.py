@@ -13,7 +13,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from clis_core.batch import RawImage
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, decode
+from clis_core.detectors.build import Detector
+from clis_core.detectors.dense import DenseDetector, DenseOutput
 from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.errors import ConfigError
 
 Rule = Literal["rank-first", "max-score", "max-size"]
 
@@ -53,27 +56,49 @@ class _Scored(NamedTuple):
     counts: list[int]
 
 
+def check_rule(detector: Detector, rule: Rule) -> None:
+    """Check that a detector can find regions by a rule.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if rule == "max-size" and isinstance(detector, DenseDetector):
+        raise ConfigError(
+            "The rule max-size takes the largest proposal, and this detector, of kind "
+            f"{detector.config.kind!r}, makes none.",
+            hint="--rule rank-first, or --rule full-image",
+        )
+
+
 @torch.no_grad()
 def label_regions(
-    detector: FasterRCNN, images: list[RawImage], labels: list[int], rule: Rule = "rank-first"
+    detector: Detector, images: list[RawImage], labels: list[int], rule: Rule = "rank-first"
 ) -> list[LabelRegion]:
     """One region for each picture.
 
     "rank-first" is CLIS, sec. IV-A3: of all regions, the one with the highest score of the picture's own class,
     whatever the other classes' scores; no threshold, no NMS, no limit on the number. "max-score" is the region with the
-    highest score of any class, "max-size" the largest proposal (Zhou et al. 2022, Detic, sec. 3.2).
+    highest score of any class, "max-size" the largest proposal (Zhou et al. 2022, Detic, sec. 3.2). The regions of a
+    one-stage detector are the boxes of all its anchors.
 
     Args:
         detector: in inference mode.
         images: the pictures, each with the size in which the detector shall see it.
         labels: 1..C, one for each image.
         rule: which region.
+
+    Raises:
+        ConfigError: the detector has no such regions.
     """
+    check_rule(detector, rule)
     batch = detector.preprocess(images)
+    if isinstance(detector, DenseDetector):
+        output = detector.output(batch.pixels, detector.encoder(batch.pixels))
+        return [_of_anchors(detector, output, n, size, labels[n], rule) for n, size in enumerate(batch.sizes)]
     features = detector.encoder(batch.pixels)
     rpn = detector.config.rpn
-    output = detector.rpn(batch.pixels, features)
-    proposals = detector.rpn.propose(output, batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou)
+    proposed = detector.rpn(batch.pixels, features)
+    proposals = detector.rpn.propose(proposed, batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou)
     found = [LabelRegion(None, 0.0, 0)] * len(images)
     some = [i for i, boxes in enumerate(proposals) if len(boxes)]
     if some:
@@ -84,6 +109,33 @@ def label_regions(
         for i, region in zip(some, _choose(detector, scored, sizes, [labels[i] for i in some], rule), strict=True):
             found[i] = region
     return found
+
+
+def _of_anchors(
+    detector: DenseDetector, output: DenseOutput, image: int, size: tuple[int, int], label: int, rule: Rule
+) -> LabelRegion:
+    """The region of one picture of a batch; each anchor is scored for the classes that the rule looks at alone."""
+    values, qualities = [], []
+    for level in output.levels:
+        logits = level.logits[image]  # [A_l, C]
+        values.append(logits[:, label - 1, None] if rule == "rank-first" else logits.amax(dim=1, keepdim=True))
+        qualities += [] if level.quality is None else [level.quality[image]]
+    quality = torch.cat(qualities) if qualities else None
+    best = detector.head.scores(torch.cat(values), quality)[:, 0].argmax()
+    row = _logits(output, image, int(best))
+    own = row[label - 1]
+    score = detector.head.scores(own[None, None], None if quality is None else quality[best, None])
+    box = detector.boxes_of(output, image, size)(best[None], row.argmax()[None] + 1)
+    return _regions(box, [size], score[:, 0], 1 + (row > own).sum()[None])[0]
+
+
+def _logits(output: DenseOutput, image: int, anchor: int) -> Tensor:
+    """The class logits ``[C]`` of one anchor."""
+    for level in output.levels:
+        if anchor < level.logits.shape[1]:
+            return level.logits[image, anchor]
+        anchor -= level.logits.shape[1]
+    raise IndexError(anchor)
 
 
 def _choose(
@@ -113,7 +165,12 @@ def _choose(
     box = boxes[best]
     if rule != "max-size":
         box = decode(head.offsets(embedded, kind).float(), box, ROI_WEIGHTS)
-    frame = torch.tensor([(w, h, w, h) for h, w in sizes], dtype=box.dtype, device=device)  # [N, 4]
+    return _regions(box, sizes, score, rank)
+
+
+def _regions(box: Tensor, sizes: list[tuple[int, int]], score: Tensor, rank: Tensor) -> list[LabelRegion]:
+    """N regions of their boxes ``[N, 4]`` in pixels of resized pictures, scores and ranks ``[N]``."""
+    frame = torch.tensor([(w, h, w, h) for h, w in sizes], dtype=box.dtype, device=box.device)  # [N, 4]
     box = torch.minimum(box.clamp(min=0), frame)
     # Written so that a box that is not finite shows nothing as well.
     sensible = ((box[:, 2:] - box[:, :2]) >= SMALLEST).all(dim=1)

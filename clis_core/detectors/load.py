@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 
 from clis_core.categories import Categories
+from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.export.model import ExportedDetector
-from clis_core.detectors.faster_rcnn import FasterRCNN
 
-Model = FasterRCNN | ExportedDetector
+Model = Detector | ExportedDetector
 """What detects: ``config``, and images uint8 ``[3, h, w]`` of any size to one `Detection` each."""
 
 
@@ -33,9 +33,9 @@ class Loaded(NamedTuple):
 
 def identity(model: Model) -> dict[str, str]:
     """What tells one model from another: its weights, its form and where it runs."""
-    if isinstance(model, FasterRCNN):
-        return {"weights": fingerprint(model.state_dict()), "device": next(model.parameters()).device.type}
-    return {"weights": hashlib.sha256(model.about.to_json().encode()).hexdigest(), "device": model.device.type}
+    if isinstance(model, ExportedDetector):
+        return {"weights": hashlib.sha256(model.about.to_json().encode()).hexdigest(), "device": model.device.type}
+    return {"weights": fingerprint(model.state_dict()), "device": next(model.parameters()).device.type}
 
 
 def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:

@@ -64,6 +64,38 @@ def select(
         limit *= GROWTH
 
 
+def select_among(
+    scores: Tensor,
+    regions: Tensor,
+    labels: Tensor,
+    boxes_of: Callable[[Tensor, Tensor], Tensor],
+    *,
+    score_threshold: float,
+    nms_iou: float,
+    detections: int,
+) -> Detection:
+    """The same as `select`, of pairs that were chosen before.
+
+    Args:
+        scores: of K pairs, ``[K]``.
+        regions: int64 ``[K]``.
+        labels: int64 ``[K]``, 1..C.
+        boxes_of: likewise.
+        score_threshold: likewise.
+        nms_iou: likewise.
+        detections: likewise.
+    """
+    index = (scores > score_threshold).nonzero()[:, 0]
+    for key in (labels, regions):  # the order of ties
+        index = index[key[index].sort(stable=True).indices]
+    index = index[scores[index].sort(descending=True, stable=True).indices]
+    boxes = boxes_of(regions[index], labels[index])
+    fit = ((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(dim=1).nonzero()[:, 0]
+    boxes, index = boxes[fit], index[fit]
+    keep = _class_nms(boxes, scores[index], labels[index], nms_iou)[:detections]
+    return Detection(boxes[keep], labels[index[keep]], scores[index[keep]])
+
+
 def _best_pairs(flat: Tensor, limit: int, threshold: float) -> tuple[Tensor, bool]:
     """Indices of the ``limit`` best scores above the threshold, best first, ties by index; and whether that is all.
 

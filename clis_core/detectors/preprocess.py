@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clis_core.batch import ImageBatch, RawImage
+from clis_core.batch import Detection, ImageBatch, RawImage, fit_size
+from clis_core.detectors.boxcoding import clip
 
 # ImageNet's mean and deviation of RGB in 0..255, which torchvision's weights expect.
 MEAN = (123.675, 116.28, 103.53)
@@ -50,6 +51,10 @@ class Preprocess(nn.Module):
             torch.mul(x.to(torch.float32).sub_(self.mean), self.scale, out=out[:, :h, :w])
         return ImageBatch(pixels, sizes)
 
+    def fitted(self, images: list[Tensor], short: int, long: int) -> ImageBatch:
+        """Images uint8 ``[3, h, w]``, resized by `fit_size` to a short and no more than a long side (pixels)."""
+        return self([RawImage(x, fit_size(x.shape[-2], x.shape[-1], short, long)) for x in images])  # type: ignore[no-any-return]
+
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize an image, bilinear with antialiasing.
@@ -69,3 +74,16 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
         return F.interpolate(x, size=size, mode="bilinear", antialias=True)[0]
     x = F.interpolate(pixels[None].to(torch.float32), size=size, mode="bilinear", antialias=True)[0]
     return x.round_().clamp_(0, 255)
+
+
+def unscale(found: Detection, original: tuple[int, int], resized: tuple[int, int]) -> Detection:
+    """Detections of a resized image in pixels of the original one; sizes are (height, width)."""
+    ratio = (original[1] / resized[1], original[0] / resized[0])
+    scale = torch.tensor([*ratio, *ratio], dtype=torch.float32, device=found.boxes.device)
+    return found._replace(boxes=clip(found.boxes * scale, original))
+
+
+def unscaled(found: list[Detection], images: list[Tensor], resized: list[tuple[int, int]]) -> list[Detection]:
+    """The same of N images, as they were handed in: ``[3, h, w]``."""
+    sizes = [(int(x.shape[-2]), int(x.shape[-1])) for x in images]
+    return [unscale(*one) for one in zip(found, sizes, resized, strict=True)]

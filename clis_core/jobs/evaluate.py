@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from clis_core.categories import Categories, Group
-from clis_core.config.detector import DetectorConfig
+from clis_core.config.detector import DetectorConfig, FasterRCNNConfig
 from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
@@ -241,13 +241,8 @@ def evaluation_groups(categories: Categories, data: Split) -> Mapping[int, Group
 
 def with_inference_settings(own: DetectorConfig, wanted: DetectorConfig) -> DetectorConfig:
     """The checkpoint's detector with the settings that may be changed after training."""
-    return own.model_copy(
-        update={
-            "postprocess": wanted.postprocess,
-            "short_side": wanted.short_side,
-            "long_side": wanted.long_side,
-            "rpn": own.rpn.model_copy(
-                update={k: getattr(wanted.rpn, k) for k in ("before_nms", "proposals", "nms_iou")}
-            ),
-        }
-    )
+    changed: dict[str, Any] = {k: getattr(wanted, k) for k in ("postprocess", "short_side", "long_side")}
+    if isinstance(own, FasterRCNNConfig) and isinstance(wanted, FasterRCNNConfig):
+        kept = {k: getattr(wanted.rpn, k) for k in ("before_nms", "proposals", "nms_iou")}
+        changed["rpn"] = own.rpn.model_copy(update=kept)
+    return own.model_copy(update=changed)

@@ -9,6 +9,7 @@ from typing import Any
 
 from clis_core import __version__
 from clis_core.categories import Categories
+from clis_core.config.detector import DetectorConfig, FasterRCNNConfig
 from clis_core.config.load import dump_toml
 from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
@@ -44,15 +45,22 @@ def model_card(run: Path, config: RunConfig, about: About, file: str, parameters
 
 
 def _head(run: Path, about: About) -> str:
-    head = about.config.head
-    sides = "task-specialised 2fc" if head.specialised else "one 2fc"
-    objectness = ", objectness" if head.objectness else ""
     return (
         "---\nlicense: other\nlibrary_name: clis\npipeline_tag: object-detection\n"
         "tags: [object-detection, long-tailed]\n---\n\n"
-        f"# {run.name}\n\nFaster R-CNN with a feature pyramid: {about.config.backbone.name}, {sides}{objectness}, "
-        f"{len(about.categories)} classes.\n"
+        f"# {run.name}\n\n{_parts(about.config)}, {len(about.categories)} classes.\n"
     )
+
+
+def _parts(config: DetectorConfig) -> str:
+    backbone = config.backbone.name
+    if isinstance(config, FasterRCNNConfig):
+        sides = "task-specialised 2fc" if config.head.specialised else "one 2fc"
+        objectness = ", objectness" if config.head.objectness else ""
+        return f"Faster R-CNN with a feature pyramid: {backbone}, {sides}{objectness}"
+    name = "RetinaNet" if config.kind == "retinanet" else "FCOS"
+    quality = f", {config.head.quality}" if config.head.quality != "none" else ""
+    return f"{name}: {backbone}, {config.class_loss.kind} loss{quality}"
 
 
 def _use(file: str) -> str:

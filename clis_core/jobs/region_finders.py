@@ -21,7 +21,7 @@ from clis_core.data.shards.reader import Shards
 from clis_core.data.workers import load_batches
 from clis_core.detectors.checkpoint import detector_from_checkpoint, fingerprint
 from clis_core.detectors.convnorm import freeze
-from clis_core.detectors.label_regions import Rule, label_regions
+from clis_core.detectors.label_regions import Rule, check_rule, label_regions
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.device import open_device
 
@@ -170,12 +170,14 @@ class DetectorFinder:
 
     Raises:
         CheckpointError: the detector cannot be read.
+        ConfigError: it has no regions for the rule.
         DataError: it knows none of the classes.
     """
 
     def __init__(self, shards: Shards, checkpoint: Path, rule: Rule, options: RegionOptions) -> None:
         self._shards, self._rule, self._options = shards, rule, options
         self._detector, categories, self._step = detector_from_checkpoint(checkpoint, open_device(options.device))
+        check_rule(self._detector, rule)
         self._sha256 = fingerprint(self._detector.state_dict())
         self._labels = labels_of(categories, shards)
         config = self._detector.config

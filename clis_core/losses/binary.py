@@ -9,12 +9,13 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def targets(labels: Tensor, num_classes: int) -> Tensor:
     """Labels int64 ``[N]`` (0 is background) to float32 ``[N, C]``, 1 at the class; rows of background are zero."""
-    return F.one_hot(labels, num_classes + 1)[:, 1:].float()
+    # Not by one_hot, whose int64 of a million anchors and a thousand classes would take 10 GB.
+    made = torch.zeros((len(labels), num_classes), device=labels.device)
+    return made.scatter_(1, (labels - 1).clamp(min=0)[:, None], (labels > 0).float()[:, None])
 
 
 def bias_of(prior: float, num_classes: int) -> Tensor:

@@ -22,6 +22,7 @@ from clis_core.config.class_loss import (
     EqualizedFocalLoss,
     EqualizedQualityFocalLoss,
     FederatedLoss,
+    FocalLoss,
     SeesawLoss,
     SoftmaxLoss,
 )
@@ -31,11 +32,12 @@ from clis_core.losses.efl import EqualizedFocal, EqualizedQualityFocal
 from clis_core.losses.eql import Equalization
 from clis_core.losses.eqlv2 import EqualizationV2
 from clis_core.losses.federated import Federated
+from clis_core.losses.focal import Focal
 from clis_core.losses.seesaw import Seesaw
 from clis_core.losses.softmax import SoftmaxCrossEntropy
 
 ClassLoss = SoftmaxCrossEntropy | Seesaw | Equalization | EqualizationV2 | BalancedGroupSoftmax | Federated
-DenseLoss = EqualizedFocal | EqualizedQualityFocal
+DenseLoss = Focal | EqualizedFocal | EqualizedQualityFocal
 
 
 def build_class_loss(config: ClassLossConfig, num_classes: int, counts: ClassCounts | None = None) -> ClassLoss:
@@ -64,6 +66,8 @@ def build_class_loss(config: ClassLossConfig, num_classes: int, counts: ClassCou
 def build_dense_loss(config: DenseLossConfig, num_classes: int) -> DenseLoss:
     """The class loss of a one-stage detector; the one with quality takes the overlaps of the anchors' boxes as well."""
     match config:
+        case FocalLoss():
+            return Focal(config, num_classes)
         case EqualizedFocalLoss():
             return EqualizedFocal(config, num_classes)
         case EqualizedQualityFocalLoss():

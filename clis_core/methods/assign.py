@@ -43,6 +43,17 @@ def match(
         int64 ``[A]``: index of the ground truth, or BACKGROUND, or IGNORED.
     """
     matched = _matched(truth, boxes, positive_iou, negative_iou, best_anchor)
+    return without_ignored(matched, boxes, ignored)
+
+
+def without_ignored(matched: Tensor, boxes: Tensor, ignored: Tensor | None) -> Tensor:
+    """Take background that lies on an ignored box by half of its area or more out of the background, in place.
+
+    Args:
+        matched: int64 ``[A]`` of `match`.
+        boxes: ``[A, 4]``.
+        ignored: ``[G, 4]``, or None.
+    """
     if ignored is not None and len(ignored):
         low, high = torch.max(boxes[:, None, :2], ignored[:, :2]), torch.min(boxes[:, None, 2:], ignored[:, 2:])
         inside = (high - low).clamp(min=0).prod(dim=2)  # [A, G]

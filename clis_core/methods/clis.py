@@ -13,8 +13,8 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
 from clis_core.batch import Batch, Companions, ImageBatch, Losses, Mosaic, RawImage
 from clis_core.config.method import ClisConfig
-from clis_core.detectors.build import Detector
 from clis_core.detectors.classifier import build_classifier, init_classifier
+from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.preprocess import Preprocess
 from clis_core.losses.contrast import contrastive_loss
 from clis_core.methods.detection_losses import detection_losses
@@ -33,7 +33,7 @@ class Clis(nn.Module):
 
     steps: Tensor
 
-    def __init__(self, detector: Detector, config: ClisConfig, pictures: int) -> None:
+    def __init__(self, detector: FasterRCNN, config: ClisConfig, pictures: int) -> None:
         super().__init__()
         self.detector = detector
         self.config = config

@@ -7,6 +7,9 @@ from torch import nn
 from clis_core.batch import Batch, Losses
 from clis_core.config.method import SupervisedConfig
 from clis_core.detectors.build import Detector
+from clis_core.detectors.dense import DenseDetector
+from clis_core.detectors.faster_rcnn import FasterRCNN
+from clis_core.methods.dense_losses import dense_losses
 from clis_core.methods.detection_losses import detection_losses
 
 
@@ -25,9 +28,14 @@ class Supervised(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """The weighted losses of one batch; the same keys whatever the batch holds."""
-        images = self.detector.preprocess(batch.images)
-        features = self.detector.encoder(images.pixels)
-        return detection_losses(self.detector, images, features, batch.targets, self.config.rpn, self.config.roi)
+        detector, config = self.detector, self.config
+        images = detector.preprocess(batch.images)
+        features = detector.encoder(images.pixels)
+        match detector:
+            case FasterRCNN():
+                return detection_losses(detector, images, features, batch.targets, config.rpn, config.roi)
+            case DenseDetector():
+                return dense_losses(detector, images, features, batch.targets, config.dense)
 
     def after_step(self) -> None:
         """Nothing to keep up beside the weights."""

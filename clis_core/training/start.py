@@ -11,7 +11,7 @@ from clis_core.detectors.build import Detector
 from clis_core.detectors.checkpoint import detector_from_checkpoint
 from clis_core.errors import CheckpointError, ConfigError
 
-CLASSIFIER = "head.fc_cls."
+CLASSIFIERS = ("head.fc_cls.", "head.conv_cls.")
 STATISTICS = "head.class_loss."
 SCALE = "head.fc_cls.scale"
 
@@ -43,7 +43,7 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
         )
     new = shipped.detector.state_dict()
     anew = reset_classifier or _layer(shipped.detector.config) != _layer(detector.config)
-    left = (STATISTICS, CLASSIFIER) if anew else (STATISTICS,)
+    left = (STATISTICS, *CLASSIFIERS) if anew else (STATISTICS,)
     if SCALE not in new:
         left = (*left, SCALE)
     own = detector.state_dict()
@@ -55,7 +55,7 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
                 hint="Take the settings of its run: --config RUN/config.toml, and --set what shall differ",
             )
     detector.load_state_dict({k: v for k, v in new.items() if not k.startswith(left)}, strict=False)
-    return [k for k in own if k.startswith(CLASSIFIER)] if anew else []
+    return [k for k in own if k.startswith(CLASSIFIERS)] if anew else []
 
 
 def learn_only(detector: Detector, what: Learn) -> None:
@@ -66,7 +66,7 @@ def learn_only(detector: Detector, what: Learn) -> None:
     """
     if what == "all":
         return
-    learnt = {"classifier": CLASSIFIER, "scales": SCALE}[what]
+    learnt = {"classifier": CLASSIFIERS, "scales": (SCALE,)}[what]
     if not any(name.startswith(learnt) for name, _ in detector.named_parameters()):
         raise ConfigError(
             "train.learn = 'scales', but the class layer has no factors.",
@@ -78,5 +78,7 @@ def learn_only(detector: Detector, what: Learn) -> None:
 
 def _layer(config: DetectorConfig) -> tuple[object, ...]:
     """What the columns of a class layer mean."""
+    if config.kind != "faster-rcnn":
+        return ("one sigmoid for each class",)
     columns = config.class_loss.model_dump(include={"kind", "objectness", "bounds"})
     return columns, config.head.classifier == "cosine"

@@ -39,7 +39,7 @@ tables: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             },
         ),
         "detector": st.fixed_dictionaries(
-            {"head": st.fixed_dictionaries({"specialised": st.booleans()})},
+            {"kind": st.just("faster-rcnn"), "head": st.fixed_dictionaries({"specialised": st.booleans()})},
             optional={
                 "backbone": st.fixed_dictionaries({"init": texts}),
                 "rpn": st.fixed_dictionaries({"anchor_ratios": st.lists(floats)}),

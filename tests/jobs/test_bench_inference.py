@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clis_core.batch import Detection
-from clis_core.jobs.bench import inference
+from clis_core.jobs.bench import inference, inference_dense
 
 
 @pytest.mark.slow
@@ -23,6 +23,18 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript")
     assert result["onnx"] > 0
     assert result["same_detections"]["onnx"] >= 0.99
+
+
+@pytest.mark.slow
+def test_report_of_one_stage_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference_dense, "ROUNDS", 1)
+    monkeypatch.setattr(inference_dense, "CLASSES", 40)
+    result = inference_dense.run(0.2)
+    assert result["name"] == "inference-dense"
+    assert result["equal"] is True
+    assert min(result[key] for key in ("ours", "peer", "ratio")) > 0
+    assert min(result["fcos"].values()) > 0
+    assert result["detections"] > 50
 
 
 def found(boxes: list[list[float]], labels: list[int], scores: list[float]) -> Detection:

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from clis_core.config.class_loss import DenseLossConfig, EqualizedFocalLoss, EqualizedQualityFocalLoss
+from clis_core.config.class_loss import DenseLossConfig, EqualizedFocalLoss, EqualizedQualityFocalLoss, FocalLoss
 from clis_core.losses.build import build_dense_loss
 from tests.losses import oracles
 from tests.losses.differences import assert_gradient
@@ -91,6 +91,21 @@ def test_nothing_no_objects_one_class_and_half_precision(kind):
                 assert logits.grad.isfinite().all()
                 assert loss.balance.gradients.isfinite().all()
         assert loss.scores(logits.detach()).shape == (20, classes)
+
+
+def test_the_focal_loss_is_torchvision_s_and_attached_without_anchors():
+    loss = make(FocalLoss(gamma=1.5, alpha=0.4))
+    for seed in range(3):
+        logits, labels = regions(loss, count=20, classes=5, seed=seed)
+        wanted = sigmoid_focal_loss(logits, F.one_hot(labels, 6)[:, 1:].float(), 0.4, 1.5, reduction="sum")
+        torch.testing.assert_close(loss(logits, labels), wanted / (labels > 0).sum())
+    for dtype in (torch.float32, torch.bfloat16):
+        logits = torch.zeros(0, 5, dtype=dtype, requires_grad=True)
+        value = loss(logits, torch.zeros(0, dtype=torch.int64))
+        value.backward()
+        assert value.dtype == torch.float32
+        assert value == 0
+    assert loss.first_bias().sigmoid().tolist() == pytest.approx([0.01] * 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -28,9 +28,11 @@ def test_preset(name):
     config = resolve([preset_layer(name), Layer("test", random)])
     torch.manual_seed(0)
     method = build_method(config.method, build_detector(config.detector, 5, some_counts()), pictures=64).train()
-    expected = set(BOXES)
-    if config.detector.head.objectness:
-        expected.add("objectness")
+    expected = {"class", "box"}
+    if config.detector.kind == "faster-rcnn":
+        expected = set(BOXES) | ({"objectness"} if config.detector.head.objectness else set())
+    elif config.detector.head.quality != "none":
+        expected.add("quality")
     expected |= OF_PICTURES.get(config.method.kind, set())
     for boxes in ((2, 1), (0, 0), (1,)):
         batch = some_batch(boxes)

@@ -9,9 +9,8 @@ from clis_core.batch import Detection
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
 from clis_core.detectors.export.about import About
-from clis_core.detectors.faster_rcnn import unscale
 from clis_core.detectors.fixed import FixedDetections, Run, TorchKernels
-from clis_core.detectors.preprocess import resize
+from clis_core.detectors.preprocess import resize, unscaled
 
 
 def place(about: About, images: list[Tensor]) -> tuple[Tensor, list[tuple[int, int]]]:
@@ -92,10 +91,7 @@ class ExportedDetector:
 
     def _some(self, images: list[Tensor]) -> list[Detection]:
         frames, sizes = place(self.about, images)
-        return [
-            unscale(found, (int(image.shape[-2]), int(image.shape[-1])), size)
-            for found, image, size in zip(self.detect(frames, sizes), images, sizes, strict=True)
-        ]
+        return unscaled(self.detect(frames, sizes), images, sizes)
 
     def _detection(self, result: FixedDetections, index: int) -> Detection:
         boxes, labels, scores = (x[index] for x in result[:3])

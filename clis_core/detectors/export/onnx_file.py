@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clis_core.detectors.build import Detector
 from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
 from clis_core.detectors.export.capture import capture
-from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.fixed import FixedDetections, FixedDetector, Run
 from clis_core.errors import CheckpointError, ConfigError
 from clis_core.files import replacing
@@ -27,7 +27,7 @@ OUTPUTS = ("boxes", "labels", "scores", "certain")
 _NAMES_OF_DIMENSIONS = ("batch", "height", "width")
 
 
-def write_onnx(detector: FasterRCNN, about: About, path: Path) -> None:
+def write_onnx(detector: Detector, about: About, path: Path) -> None:
     """Write a detector as one ONNX file (opset 18), weights included.
 
     Inputs are ``images`` uint8 ``[N, 3, H, W]`` and ``sizes`` int64 ``[N, 2]``, outputs those of

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from clis_core.batch import Detection, ImageBatch, RawImage
+from clis_core.detectors.build import Detector
 from clis_core.detectors.export.about import About, Precision
 from clis_core.detectors.export.model import ExportedDetector, place
 from clis_core.detectors.faster_rcnn import FasterRCNN
@@ -90,7 +91,7 @@ class Parity:
 
 
 def refer(
-    detector: FasterRCNN,
+    detector: Detector,
     about: About,
     images: Iterable[Tensor],
     progress: Callable[[int], None] = lambda done: None,
@@ -109,12 +110,11 @@ def refer(
         for done, image in enumerate(images, start=1):
             batch = framed(detector, *place(about, [image]))
             began = time.perf_counter()
-            scored = detector.score(batch)
-            (found,) = detector.select(scored, batch.sizes)
+            (found,), scores = _scored(detector, batch)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds = time.perf_counter() - began
-            needed = candidates_needed(scored.scores, found, detector.config.postprocess)
+            needed = candidates_needed(scores, found, detector.config.postprocess)
             references.append(Reference(Detection(*(x.cpu() for x in found)), needed, seconds))
             progress(done)
     return references
@@ -162,7 +162,16 @@ def compare(
     )
 
 
-def framed(detector: FasterRCNN, frames: Tensor, sizes: list[tuple[int, int]]) -> ImageBatch:
+def _scored(detector: Detector, batch: ImageBatch) -> tuple[list[Detection], Tensor]:
+    """Detections, and the scores of all pairs that they were chosen among."""
+    if isinstance(detector, FasterRCNN):
+        regions = detector.score(batch)
+        return detector.select(regions, batch.sizes), regions.scores
+    anchors = detector.score(batch)
+    return detector.select(anchors, batch.sizes), anchors.scores
+
+
+def framed(detector: Detector, frames: Tensor, sizes: list[tuple[int, int]]) -> ImageBatch:
     """Images in frames, uint8 ``[N, 3, H, W]``, as the detector takes them."""
     raw = [RawImage(x[:, :h, :w], (h, w)) for x, (h, w) in zip(frames, sizes, strict=True)]
     pixels = detector.preprocess(raw).pixels

@@ -10,11 +10,11 @@ import torch
 import torchvision.ops  # noqa: F401  (registers the NMS that the program calls)
 from torch import Tensor
 
+from clis_core.detectors.build import Detector
 from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
 from clis_core.detectors.export.capture import capture
 from clis_core.detectors.export.pt2_check import check_pt2
-from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.fixed import FixedDetections, FixedDetector, Run, TorchKernels
 from clis_core.errors import CheckpointError
 from clis_core.files import replacing
@@ -22,7 +22,7 @@ from clis_core.files import replacing
 EXTRA = f"{about_file.KEY}.json"
 
 
-def write_pt2(detector: FasterRCNN, about: About, path: Path) -> None:
+def write_pt2(detector: Detector, about: About, path: Path) -> None:
     """Write a detector as one PT2 file, weights included.
 
     Arguments and results are those of `fixed.FixedDetector`; the record is the extra file ``clis.json``. The program

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import torch
 
-from clis_core.detectors.build import build_detector
+from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import Shipped, load_state
 from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
-from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.errors import CheckpointError, ConfigError
 from clis_core.files import replacing
 
 INSTALL = "pip install 'clis[onnx]', or pip install safetensors"
 
 
-def write_safetensors(detector: FasterRCNN, about: About, path: Path) -> None:
+def write_safetensors(detector: Detector, about: About, path: Path) -> None:
     """Write a detector's weights, without anything that only training needs; the record is in the metadata.
 
     Raises:

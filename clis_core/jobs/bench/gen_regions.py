@@ -12,8 +12,8 @@ from torch import Tensor
 from clis_core.batch import RawImage, fit_size
 from clis_core.config.detector import BackboneConfig, FasterRCNNConfig, HeadConfig
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
-from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.convnorm import freeze
+from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.label_regions import SMALLEST, LabelRegion, label_regions
 from clis_core.jobs.bench.timing import alternate, machine, medians, ratio
 
@@ -83,7 +83,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _detector(head: HeadConfig, scale: float, device: torch.device) -> Detector:
+def _detector(head: HeadConfig, scale: float, device: torch.device) -> FasterRCNN:
     torch.manual_seed(0)
     config = FasterRCNNConfig(
         backbone=BackboneConfig(init="none", norm="frozen"),
@@ -91,12 +91,12 @@ def _detector(head: HeadConfig, scale: float, device: torch.device) -> Detector:
         short_side=max(32, round(SHORT * scale)),
         long_side=max(32, round(1333 * scale)),
     )
-    detector = build_detector(config, CLASSES).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    detector = FasterRCNN(config, CLASSES).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return detector.eval()  # type: ignore[no-any-return]
 
 
 def _regions(
-    detector: Detector, pictures: list[Tensor], labels: list[int], short: float
+    detector: FasterRCNN, pictures: list[Tensor], labels: list[int], short: float
 ) -> Callable[[], list[LabelRegion]]:
     """The regions as the job finds them: with the norms folded into the weights."""
     own = copy.deepcopy(detector)
@@ -108,14 +108,14 @@ def _regions(
     return lambda: label_regions(own, seen, labels)
 
 
-def _resized(detector: Detector, pictures: list[Tensor]) -> list[RawImage]:
+def _resized(detector: FasterRCNN, pictures: list[Tensor]) -> list[RawImage]:
     """The pictures in the detector's own size."""
     short, long = detector.config.short_side, detector.config.long_side
     return [RawImage(x, fit_size(x.shape[1], x.shape[2], short, long)) for x in pictures]
 
 
 @torch.no_grad()
-def _is_best(detector: Detector, pictures: list[Tensor], labels: list[int]) -> bool:
+def _is_best(detector: FasterRCNN, pictures: list[Tensor], labels: list[int]) -> bool:
     """Whether each region is the box of the highest score of its label among all regions."""
     seen = _resized(detector, pictures)
     found = label_regions(detector, seen, labels)

@@ -20,11 +20,11 @@ from torchvision.ops import FrozenBatchNorm2d, box_iou
 from clis_core.batch import Detection
 from clis_core.categories import Categories, Category
 from clis_core.config.detector import BackboneConfig, FasterRCNNConfig, HeadConfig
-from clis_core.detectors.build import Detector, build_detector
 from clis_core.detectors.checkpoint import fingerprint
 from clis_core.detectors.export.about import About
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.export.parity import refer
+from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.foreign_weights import load_foreign
 from clis_core.errors import ConfigError
 from clis_core.jobs.bench.timing import alternate, machine, medians
@@ -56,7 +56,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = (max(64, round(HEIGHT * scale)), max(64, round(WIDTH * scale)))
-    image = _picture(size).to(device)
+    image = picture(size).to(device)
     peer, share = _torchvision(image)
     state = peer.state_dict()
     plain = _ours(state, size, HeadConfig(), device)
@@ -103,7 +103,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _onnx(detector: Detector, image: Tensor) -> ExportedDetector | None:
+def _onnx(detector: FasterRCNN, image: Tensor) -> ExportedDetector | None:
     """The detector in ONNX Runtime, with as many candidates as `clis export` would choose by this image."""
     try:
         from clis_core.detectors.export.onnx_file import open_onnx, write_onnx
@@ -130,7 +130,7 @@ def agreement(reference: Detection, found: Detection) -> float:
     return float(pairs.any(dim=1).float().mean()) if len(reference.scores) else 1.0
 
 
-def _picture(size: tuple[int, int]) -> Tensor:
+def picture(size: tuple[int, int]) -> Tensor:
     """Blobs of colour at several sizes: uint8 ``[3, h, w]``."""
     generator = torch.Generator().manual_seed(0)
     layers = [
@@ -139,12 +139,12 @@ def _picture(size: tuple[int, int]) -> Tensor:
     return (torch.stack(layers).sum(dim=0) * 40 + 120).clamp(0, 255).to(torch.uint8)
 
 
-def _ours(state: dict[str, Tensor], size: tuple[int, int], head: HeadConfig, device: torch.device) -> Detector:
+def _ours(state: dict[str, Tensor], size: tuple[int, int], head: HeadConfig, device: torch.device) -> FasterRCNN:
     torch.manual_seed(0)
     config = FasterRCNNConfig(
         backbone=BackboneConfig(init="none", norm="frozen"), head=head, short_side=min(size), long_side=max(size)
     )
-    detector = build_detector(config, CLASSES)
+    detector = FasterRCNN(config, CLASSES)
     load_foreign(detector, state, "torchvision's weights")
     return detector.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 

@@ -48,9 +48,8 @@ def test_faults_of_every_kind(detector, change):
 
 def test_additional_detections_count_as_well(detector):
     post = detector.config.postprocess.model_copy(update={"nms_iou": 0.9})
-    more = detector.config.model_copy(update={"postprocess": post})
     graph = FixedDetector(detector, 200, TorchKernels())
-    graph.config = more
+    graph.postprocess = post
     other = ExportedDetector(graph, exported(detector).about)
     parity = parity_of(detector, other)
     assert parity.same < 0.99
