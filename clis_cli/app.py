@@ -30,6 +30,7 @@ from clis_cli.commands import (
     inspect,
     predict,
     presets,
+    pretrain,
     report,
     shards,
     train,
@@ -71,6 +72,7 @@ app.command("gen-mosaics")(gen_mosaics.gen_mosaics)
 app.command("presets")(presets.presets)
 app.add_typer(config.app, name="config")
 app.command("inspect")(inspect.inspect)
+app.command("pretrain")(pretrain.pretrain)
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("report")(report.report)

@@ -24,7 +24,7 @@ def train(
     settings: options.Settings = None,
     first_weights: Annotated[
         str | None,
-        typer.Option("--init", metavar="FILE|torchvision|none", help="The backbone's first weights."),
+        typer.Option("--init", metavar="FILE|RUN|torchvision|none", help="The backbone's first weights."),
     ] = None,
     out: Annotated[
         str | None,

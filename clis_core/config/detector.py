@@ -28,7 +28,8 @@ class BackboneConfig(Frozen):
     """resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, timm/NAME (extra 'timm'), or
     resnet10-slim, which has an eighth of ResNet-18's arithmetic, group norm, and no weights to start from."""
     init: Annotated[str, OrFile(("torchvision", "timm", "none"))] = "torchvision"
-    """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", or a file of weights."""
+    """First weights: "torchvision" (ImageNet-1k, downloaded once), "timm", "none", a file of weights, or a
+    run of ``clis pretrain``."""
     frozen_stages: int = Field(default=1, ge=0, le=5)
     """Stages that are not trained: 0 none, 1 stem and the first residual stage (the paper's framework), ..."""
     norm: Literal["frozen", "affine", "group"] = "affine"

@@ -11,17 +11,22 @@ from torch import Tensor, nn
 
 from clis_core.errors import CheckpointError
 
+BACKBONE = "backbone.pt"
+"""In the run folder of `clis pretrain`: the weights that detectors start from."""
+CLASSIFIERS = ("classifier.", "fc.", "head.")
+"""How the names of a classification network's last layers begin."""
 WRAPPERS = ("state_dict", "model", "module", "model_state_dict", "network")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dictionary from a ``.pth``/``.pt`` or ``.safetensors`` file.
+    """A state dictionary from a ``.pth``/``.pt`` or ``.safetensors`` file, or from the run of a pre-training.
 
     Common wrappings (``{"state_dict": ...}``, keys that all start with ``module.``) are taken off.
 
     Raises:
         CheckpointError: the file is missing, damaged, holds no tensors, or would have to execute code to load.
     """
+    path = path / BACKBONE if path.is_dir() else path
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weight file.", hint="Give the path of a .pth or .safetensors file.")
     loaded: Any
@@ -73,8 +78,7 @@ def load_backbone_state(network: nn.Module, state: dict[str, Tensor], source: st
         CheckpointError: a tensor of the encoder is missing or has another shape.
     """
     own = network.state_dict()
-    classifier = ("classifier.", "fc.", "head.")
-    wanted = {k for k in own if not k.startswith(classifier) and not k.endswith("num_batches_tracked")}
+    wanted = {k for k in own if not k.startswith(CLASSIFIERS) and not k.endswith("num_batches_tracked")}
     for prefix in ("backbone.", "backbone.body.", "encoder."):
         if not wanted & state.keys() and any(k.removeprefix(prefix) in wanted for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

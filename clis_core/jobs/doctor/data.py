@@ -92,8 +92,10 @@ def weights(config: RunConfig) -> list[Check]:
     if backbone.init == "none":
         return []
     if backbone.init not in ("torchvision", "timm"):
+        from clis_core.detectors.weights import BACKBONE
+
         path = Path(backbone.init)
-        if path.is_file():
+        if path.is_file() or (path / BACKBONE).is_file():
             return [Check("weights", "fine", f"First weights: {path}.")]
         return [
             Check("weights", "error", f"First weights: {path} does not exist.", "--set detector.backbone.init=FILE")
