@@ -91,7 +91,7 @@ def test_pictures_are_told_apart(shards: Shards, tmp_path: Path) -> None:
     assert result.top1 >= 60  # of four classes
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [record["loss"] for record in records if record["kind"] == "train"]
-    assert losses[-1] < 0.7 * losses[0]
+    assert sum(losses[-3:]) / 3 < 1.0  # chance is log 4 = 1.39
 
 
 def test_what_does_not_fit_is_refused(shards: Shards, tmp_path: Path) -> None:
