@@ -16,6 +16,7 @@ from clis_core.data.download.archives import PARTS, SETS, Archive, Part, SetName
 from clis_core.data.download.part_file import have_of
 from clis_core.data.download.transfer import Patience, look, open_session
 from clis_core.data.download.unpack import count_files, sizes
+from clis_core.data.shards.remote import shown
 from clis_core.errors import JSON_DAMAGE, ConfigError, DataError
 
 WORK = ".download"
@@ -110,7 +111,7 @@ class Plan:
             "archives": [
                 {
                     "name": item.archive.name,
-                    "address": item.remote.address if item.remote else None,
+                    "address": shown(item.remote.address) if item.remote else None,
                     "part": item.archive.part,
                     "state": item.state,
                     "size": item.size,
@@ -201,7 +202,7 @@ def _item(
     remote = look(session, address, patience)
     if archive.size is not None and remote.size not in (None, archive.size):
         raise DataError(
-            f"{address} has {remote.size} bytes, and the official {archive.name} has {archive.size}.",
+            f"{shown(address)} has {remote.size} bytes, and the official {archive.name} has {archive.size}.",
             hint="Take another mirror, or the official address without --base-url",
         )
     size_or_none = archive.size if archive.size is not None else remote.size

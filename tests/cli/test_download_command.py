@@ -128,3 +128,23 @@ def test_a_signal_leaves_what_has_come(web: Web, tmp_path: Path, number: int, co
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert {p.name: p.read_bytes() for p in (tmp_path / "d" / "annotations").iterdir()} == TEXT
     assert web.ranges_asked(name) == [None, f"bytes={have}-"]
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "scheme", "brackets", "whole"])
+def test_a_password_of_a_mirror_is_never_shown_or_kept(clis: Any, web: Web, tmp_path: Path, how: str) -> None:
+    address = web.address.replace("http://", "http://me:s3cret@")
+    if how == "gone":
+        web.files.clear()
+    elif how == "cut":
+        web.answers = {f"{name}.zip": [(404, {})] for name in NAMES}
+    elif how == "scheme":
+        address = "ftp://me:s3cret@host/x"
+    elif how == "brackets":
+        address = "http://me:s3cret@[host/x"
+    words = ["download", "lvis-v0.5", "--only", "annotations", "--base-url", address, "-o", "d", "--json"]
+    shown = clis(*words, "--yes")
+    assert shown.code == (0 if how == "whole" else 4)
+    assert "s3cret" not in shown.err.replace(f"--base-url {address}", "")
+    assert "s3cret" not in shown.out
+    for path in (tmp_path / "d").rglob("*"):
+        assert path.is_dir() or b"s3cret" not in path.read_bytes(), path

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import requests
 import urllib3.exceptions
 
+from clis_core.data.shards.remote import shown
 from clis_core.errors import ClisError, DataError
 
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
@@ -63,7 +64,8 @@ def refuse(response: requests.Response, address: str) -> None:
     if status in _PASSING:
         after = response.headers.get("Retry-After", "")
         raise PassingError(f"the server answers {status}", float(after) if after.isdigit() else 0.0)
-    raise DataError(f"{address}: the server answers {status}.", hint="Look whether it has moved; or --base-url URL")
+    hint = "Look whether it has moved; or --base-url URL"
+    raise DataError(f"{shown(address)}: the server answers {status}.", hint=hint)
 
 
 @contextlib.contextmanager
@@ -76,8 +78,11 @@ def own_words(address: str) -> Iterator[None]:
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise PassingError("no answer in time") from None
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        raise DataError(f"{address}: the connection is not safe: {error}.", hint="Or --base-url URL") from None
+        why = getattr(error.args[0] if error.args else error, "reason", type(error).__name__)  # the rest has the address
+        raise DataError(f"{shown(address)}: the connection is not safe: {why}.", hint="Or --base-url URL") from None
     except (requests.ConnectionError, urllib3.exceptions.ProtocolError):
         raise PassingError("the connection failed or was cut") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise DataError(f"{address} is no address: {error}.", hint="As in --base-url https://host/folder") from None
+        why = type(error).__name__
+        hint = "As in --base-url https://host/folder"
+        raise DataError(f"{shown(address)} is no address that can be read: {why}.", hint=hint) from None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clis_core.data.download.answers import Remote
+from clis_core.data.shards.remote import shown
 from clis_core.errors import JSON_DAMAGE, DataError
 from clis_core.files import write_text
 from clis_core.report import Reporter
@@ -35,7 +36,7 @@ def discard(path: Path) -> None:
 def resumable(part: Path, remote: Remote, checked: bool) -> tuple[str, int]:
     """The tag of what is there, and its bytes; none where nothing would tell that the rest is of another file."""
     note = _read_note(part)
-    tag = str(note.get("tag", "")) if note.get("address") == remote.address else ""
+    tag = str(note.get("tag", "")) if note.get("address") == shown(remote.address) else ""
     return tag, size_of(part) if note and (tag or checked) else 0
 
 
@@ -65,7 +66,7 @@ def note_of(part: Path) -> Path:
 
 def write_note(part: Path, address: str, tag: str, size: int | None) -> None:
     """Write beside the part what the server says of its file."""
-    write_text(note_of(part), json.dumps({"address": address, "tag": tag, "size": size}))
+    write_text(note_of(part), json.dumps({"address": shown(address), "tag": tag, "size": size}))
 
 
 def _read_note(part: Path) -> dict[str, object]:

@@ -29,6 +29,7 @@ from clis_core.data.download.part_file import (
     size_of,
     write_note,
 )
+from clis_core.data.shards.remote import shown
 from clis_core.errors import DataError
 from clis_core.files import sync_folder
 from clis_core.report import Reporter
@@ -216,4 +217,4 @@ def _wait(patience: Patience, failed: int, after: float) -> float:
 
 
 def _unreachable(address: str, why: str) -> DataError:
-    return DataError(f"{address}: {why}.", hint="Run the same command again later: it goes on; or --base-url URL")
+    return DataError(f"{shown(address)}: {why}.", hint="Run the same command again later: it goes on; or --base-url URL")
