@@ -18,6 +18,7 @@ Name = Literal[
     "loading",
     "build",
     "shard-reads",
+    "big-data",
     "near-duplicates",
     "gen-regions",
     "clis-step",
