@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from clis_core.categories import Categories
 from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import Manifest, read_manifest
 from clis_core.data.shards.out_folder import is_finished
+from clis_core.data.shards.staging import STAGING
 from clis_core.data.sources.member import Source
 from clis_core.errors import DataError, Interrupted
 from clis_core.files import write_text
@@ -56,6 +58,7 @@ def build(
     _check_outside(out, [Path(path) for path in plan["source"]])
     plan = {**plan, **options.facts()}
     if is_finished(out):
+        shutil.rmtree(out / STAGING, ignore_errors=True)  # of a process that was killed at the very end
         manifest = read_manifest(out)
         _check_same(out, manifest, selection.categories, plan)
         reporter.info(f"{out} is finished already; shards never change.")

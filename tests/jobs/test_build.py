@@ -370,6 +370,16 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {p: (p.lstat().st_ino, p.lstat().st_mtime_ns) for p in folder.rglob("*")}
 
 
+def test_what_a_kill_at_the_very_end_left_goes(tmp_path: Path, lvis: Path) -> None:
+    source = class_tars(tmp_path / "s", draw_items())
+    manifest = build_subset(source, tmp_path / "a", lvis)
+    before = snapshot(tmp_path / "a")
+    (tmp_path / "a" / ".staging").mkdir()
+    (tmp_path / "a" / ".staging" / "rows").write_bytes(b"of the build")
+    assert build_subset(source, tmp_path / "a", lvis) == manifest
+    assert snapshot(tmp_path / "a") == before
+
+
 def test_a_finished_folder_stays_as_it_is(tmp_path: Path, lvis: Path) -> None:
     source = class_tars(tmp_path / "s", draw_items())
     manifest = build_subset(source, tmp_path / "a", lvis)

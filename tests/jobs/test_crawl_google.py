@@ -456,3 +456,26 @@ def seen(out: Path) -> list[tuple[Any, ...]]:
     """What became of each hit, as the log says it: every hit once."""
     rows = lines(out / ".crawl" / "records.jsonl")
     return sorted((r["category"], r["rank"], r["address"], r["outcome"], r.get("sha256", "")) for r in rows)
+
+
+def test_a_bit_of_a_fetched_picture_that_is_wrong_later_is_noticed(
+    web: FakeWeb, tmp_path: Path, categories: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would still decode, and go into the shards with a hash of its own."""
+    from clis_core.jobs import crawl_google as job
+
+    whole, out = job.pack, tmp_path / "web"
+
+    def pack(*args: Any, **options: Any) -> Any:
+        (path,) = (p for p in (out / ".crawl" / "pictures").rglob("*") if p.is_file())
+        data = bytearray(path.read_bytes())
+        data[-200] ^= 1
+        path.write_bytes(data)
+        return whole(*args, **options)
+
+    monkeypatch.setattr(job, "pack", pack)
+    web.routes["p.test/a.jpg"] = jpeg(1)
+    urls = write_urls(tmp_path, {NAMES[0]: ["http://p.test/a.jpg"]})
+    with pytest.raises(DataError, match="is damaged: its sha256 is not that of its record") as caught:
+        crawl_google(out, lvis=categories, urls=urls, options=how(web), reporter=SilentReporter())
+    assert caught.value.hint

@@ -84,7 +84,10 @@ def _add(builder: ShardBuilder, choice: Choice, class_name: str) -> None:
         builder.refuse(class_name, record.address, choice.reason, choice.detail)
         return
     try:
-        picture = check_picture(choice.picture.read_bytes(), record.address)
+        data = choice.picture.read_bytes()
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise RefusedPictureError("its sha256 is not that of its record")
+        picture = check_picture(data, record.address)
     except FileNotFoundError:
         raise DataError(f"{choice.picture} is missing.", hint="Crawl into another folder: -o DIR") from None
     except RefusedPictureError as error:  # the file was damaged since

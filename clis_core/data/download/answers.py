@@ -78,7 +78,9 @@ def own_words(address: str) -> Iterator[None]:
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise PassingError("no answer in time") from None
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
-        why = getattr(error.args[0] if error.args else error, "reason", type(error).__name__)  # the rest has the address
+        why = getattr(
+            error.args[0] if error.args else error, "reason", type(error).__name__
+        )  # the rest has the address
         raise DataError(f"{shown(address)}: the connection is not safe: {why}.", hint="Or --base-url URL") from None
     except (requests.ConnectionError, urllib3.exceptions.ProtocolError):
         raise PassingError("the connection failed or was cut") from None

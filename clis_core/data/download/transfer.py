@@ -217,4 +217,6 @@ def _wait(patience: Patience, failed: int, after: float) -> float:
 
 
 def _unreachable(address: str, why: str) -> DataError:
-    return DataError(f"{shown(address)}: {why}.", hint="Run the same command again later: it goes on; or --base-url URL")
+    return DataError(
+        f"{shown(address)}: {why}.", hint="Run the same command again later: it goes on; or --base-url URL"
+    )

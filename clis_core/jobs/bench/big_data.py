@@ -24,10 +24,11 @@ from PIL import Image
 from torch import Tensor
 
 from clis_core.categories import Categories, Category
-from clis_core.data.shards.builder import Sample, ShardBuilder
+from clis_core.data.shards.builder import ShardBuilder
 from clis_core.data.shards.manifest import read_manifest, write_manifest
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.resuming import Access
+from clis_core.data.shards.sample import Sample
 from clis_core.data.shards.sampling import PictureSampler
 from clis_core.data.shards.stream import stream
 from clis_core.data.workers import load_batches
