@@ -26,7 +26,7 @@ def completed(*words: str) -> list[str]:
     [
         (("clis", "tr"), {"train"}),
         (("clis", "shards", ""), {"info", "verify"}),
-        (("clis", "train", "--res"), {"--resume"}),
+        (("clis", "train", "--res"), {"--resume", "--resume-or-start"}),
         (("clis", "train", "--preset", "clis-s"), {"clis-small"}),
         (("clis", "presets", "clis-s"), {"clis-small"}),
         (("clis", "presets", "diff", "clis-small", "baseline-s"), {"baseline-small"}),
