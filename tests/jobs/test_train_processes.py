@@ -167,14 +167,21 @@ def test_a_killed_process_is_named_and_torchrun_starts_all_again(world: Path, wh
     assert [x["AP"] for x in lines(run, "eval")] == [x["AP"] for x in lines(whole, "eval")]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_signal_to_one_process_ends_all_after_the_same_step(world: Path, whole: Path, rank: int) -> None:
-    run = world / f"stopped-{rank}"
+@pytest.mark.parametrize("whom", ["the first", "the second", "torchrun", "all, as Ctrl-C does"])
+def test_a_signal_ends_all_after_the_same_step(world: Path, whole: Path, whom: str) -> None:
+    run = world / f"stopped-{whom.rsplit(maxsplit=1)[-1]}"
     with started(*torchrun(2, *train(world, run))) as process:
         wait_until(lambda: run.is_dir() and checkpoints_of(run), process, 3000)
-        os.kill(rank_of(process, rank), signal.SIGTERM)
+        match whom:
+            case "torchrun":
+                process.terminate()
+            case "all, as Ctrl-C does":
+                os.killpg(process.pid, signal.SIGINT)
+            case _:
+                os.kill(rank_of(process, int(whom == "the second")), signal.SIGTERM)
         _, said = process.communicate(timeout=3000)
-    assert said.count("Stopped by SIGTERM after step") == 1  # all stop, and one tells it
+    name = "SIGINT" if "Ctrl-C" in whom else "SIGTERM"
+    assert said.count(f"Stopped by {name} after step") == 1, said  # all stop, and one tells it
     assert process.returncode != 0
     step = last(run)["step"]
     assert EVERY <= step < STEPS
