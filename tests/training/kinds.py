@@ -19,12 +19,15 @@ SMALL_NETWORK: dict[str, Any] = {
 }
 SMALL_DATA: dict[str, Any] = {"short_sides": [64, 80, 96], "long_side": 128, "workers": 0}
 SMALL_METHOD: dict[str, Any] = {"rpn": {"samples": 48, "before_nms": 100, "proposals": 60}, "roi": {"samples": 24}}
-# Of the presets for real data only the sizes are changed, of the others nothing but the batch.
-SMALLER: dict[str, Any] = {
-    "detector": {**SMALL_NETWORK, "short_side": 96, "long_side": 128},
-    "data": SMALL_DATA,
-    "method": SMALL_METHOD,
+SMALL_DENSE: dict[str, Any] = {
+    "backbone": SMALL_NETWORK["backbone"],
+    "pyramid": {"channels": 32, "strides": [8, 16, 32]},
+    "head": {"convs": 1},
 }
+SIDES: dict[str, Any] = {"short_side": 96, "long_side": 128}
+# Of the presets for real data only the sizes are changed, of the others nothing but the batch.
+SMALLER: dict[str, Any] = {"detector": {**SMALL_NETWORK, **SIDES}, "data": SMALL_DATA, "method": SMALL_METHOD}
+SMALLER_DENSE: dict[str, Any] = {"detector": {**SMALL_DENSE, **SIDES}, "data": SMALL_DATA}
 UNTRAINED: dict[str, Any] = {"detector": {"backbone": {"init": "none"}}}
 FULL = ("-r50-", "-r101-")
 # A drawn world has few classes and few pictures.
@@ -71,7 +74,8 @@ def kinds(data: Path, shards: Path) -> dict[str, RunConfig]:
 
 
 def _small(name: str, data: Path, shards: Path, more: dict[str, Any] | None = None) -> RunConfig:
-    sizes = [Layer("sizes", SMALLER)] if any(part in name for part in FULL) else []
+    dense = PRESETS[name]()["detector"].get("kind", "faster-rcnn") != "faster-rcnn"
+    sizes = [Layer("sizes", SMALLER_DENSE if dense else SMALLER)] if any(part in name for part in FULL) else []
     layers = [preset_layer(name), *sizes, Layer("untrained", UNTRAINED), Layer("common", COMMON)]
     layers += [Layer("data", {"data": {"root": data}, "pictures": {"shards": shards}})]
     config = resolve([*layers, Layer("more", more or {})])

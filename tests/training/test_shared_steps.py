@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clis_core.config.detector import FasterRCNNConfig
 from clis_core.config.presets import PRESETS
 from clis_core.jobs.build_images import build_images, plan_images
 from clis_core.jobs.build_options import BuildOptions
@@ -58,9 +59,9 @@ def test_the_kinds_are_those_of_the_presets() -> None:
         "unbiased-teacher",
     }
     losses = {c.detector.class_loss.kind for c in of_presets.values()}
-    assert losses == {"softmax", "seesaw", "eql", "eqlv2", "bags", "federated"}
-    assert {(c.detector.head.specialised, c.detector.head.objectness) for c in of_presets.values()} == {
-        (False, False),
-        (True, True),
-    }
-    assert {c.detector.class_loss.kind for c in made.values() if c.method.kind == "clis"} == losses
+    of_regions = {"softmax", "seesaw", "eql", "eqlv2", "bags", "federated"}
+    assert losses == of_regions | {"focal", "efl", "eqfl"}
+    assert {c.detector.kind for c in of_presets.values()} == {"faster-rcnn", "retinanet", "fcos"}
+    heads = [c.detector.head for c in of_presets.values() if isinstance(c.detector, FasterRCNNConfig)]
+    assert {(head.specialised, head.objectness) for head in heads} == {(False, False), (True, True)}
+    assert {c.detector.class_loss.kind for c in made.values() if c.method.kind == "clis"} == of_regions
