@@ -47,8 +47,11 @@ _OF_THE_DISK = {
     errno.EFBIG: "Files may not be that large here (ulimit -f, or the file system); write to another disk.",
     errno.EROFS: "The file system is read-only; write to another folder.",
     errno.EIO: "The disk or its connection fails; look into the system's log, or use another disk.",
+    errno.EACCES: "You may not read or write there: name another folder, or have its permissions changed.",
+    errno.EPERM: "You may not read or write there: name another folder, or have its permissions changed.",
     errno.EMFILE: "Too many files are open: ulimit -n 4096, then run the same command again.",
 }
+_NO_MEMORY = "can't allocate memory"  # torch's words on a CPU, of an error of no type of its own
 BUG = 1
 
 app = typer.Typer(
@@ -150,6 +153,11 @@ def _tell(error: Exception, again: str) -> int:
             hint = _OF_THE_DISK.get(number or 0, "See where with: {again}")
             _complain("Error: ", f"{error.strerror}{where}", hint.format(again=again))
             return DataError.exit_code
+        case MemoryError() | RuntimeError() if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            first = str(error).partition("\n")[0]
+            less = "Less at a time needs less: a smaller --batch, fewer workers; or end other programs."
+            _complain("Error: ", f"Out of memory: {first}" if first else "Out of memory.", less)
+            return ClisError.exit_code
         case _:
             bug = f"This is a bug in clis: {type(error).__name__}: {error}"
             _complain("Error: ", bug, f"See where with: {again}")

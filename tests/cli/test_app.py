@@ -147,7 +147,7 @@ def test_a_reader_that_leaves_is_no_bug() -> None:
         ),
         (OSError(errno.EFBIG, "File too large"), "Error: File too large\nHint: Files may not be that large"),
         (OSError(errno.EROFS, "Read-only file system", "o"), "Error: Read-only file system: o\nHint: The file system"),
-        (PermissionError(errno.EACCES, "Permission denied", "o"), "Error: Permission denied: o\nHint: See where"),
+        (PermissionError(errno.EACCES, "Permission denied", "o"), "Error: Permission denied: o\nHint: You may not"),
     ],
 )
 def test_what_is_wrong_with_the_disk_is_no_bug(clis: Any, fake_job: Any, error: OSError, said: str) -> None:
@@ -156,3 +156,25 @@ def test_what_is_wrong_with_the_disk_is_no_bug(clis: Any, fake_job: Any, error: 
     assert shown.code == 4
     assert said in shown.err
     assert "a bug in clis" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            RuntimeError("[x] DefaultCPUAllocator: can't allocate memory: 4 bytes\nmore"),
+            "can't allocate memory: 4 bytes",
+        ),
+        (MemoryError("Unable to allocate 9 GiB"), "Unable to allocate 9 GiB"),
+        (MemoryError(), ""),
+    ],
+)
+def test_full_memory_is_no_bug(clis: Any, fake_job: Any, error: Exception, said: str) -> None:
+    fake_job("clis_core.jobs.train", "train", error)
+    shown = clis(*TRAIN)
+    assert shown.code == 1
+    assert shown.err.startswith("Error: Out of memory")
+    assert said in shown.err
+    assert "smaller --batch" in shown.err
+    assert "bug" not in shown.err
+    assert "more" not in shown.err
