@@ -175,7 +175,15 @@ def _checkpoint() -> bytes:
     """Of a detector with one weight; building it is not what is tried."""
     detector = {"head.fc_cls.weight": torch.arange(6.0).reshape(2, 3)}
     categories = json.dumps(CATEGORIES.to_records())
-    return _saved({"format": 1, "step": 3, "detector_config": "{}", "categories": categories, "detector": detector})
+    return _saved(
+        {
+            "format": 1,
+            "step": 3,
+            "detector_config": json.dumps({"kind": "faster-rcnn"}),
+            "categories": categories,
+            "detector": detector,
+        }
+    )
 
 
 def _safetensors() -> bytes:
