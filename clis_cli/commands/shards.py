@@ -1,4 +1,4 @@
-"""`clis shards verify` and `clis shards info`: a folder of shards in, what is in it and whether it is whole out."""
+"""`clis shards`: a folder of shards or its address in; what is in it, whether it is whole, or a copy of it out."""
 
 from __future__ import annotations
 
@@ -108,5 +108,39 @@ def info(
         console.note(f"Refused: {reasons}.")
 
 
+def fetch(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Of the folder on a web server.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder to make.")],
+    leave_tars: Annotated[
+        bool,
+        typer.Option("--leave-tars", help="Leave the pictures on the server; each is asked for when it is used."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Copy a folder of shards from a web server, each file checked by its hash.
+
+    What was stopped goes on with the same command. With --leave-tars a folder of some megabytes comes, which commands
+    take as any other; the server must answer requests for parts of a file. Without it the same command adds the tars.
+
+        clis shards fetch https://host/shards -o shards
+
+        clis shards fetch https://host/shards -o shards --leave-tars
+    """
+    from clis_core.jobs.fetch_shards import fetch_shards
+
+    with console.reporter() as report:
+        manifest = fetch_shards(address, out.expanduser(), leave_tars=leave_tars, reporter=report)
+    size = sum(shard.size for shard in manifest.shards)
+    if as_json:
+        console.print_json(
+            {"out": str(out), "shards": len(manifest.shards), "samples": manifest.samples, "bytes": size}
+            | {"tars": not leave_tars}
+        )
+        return
+    where = "left on the server" if leave_tars else "here, with the hashes of the manifest"
+    console.note(f"{out}: {manifest.samples} pictures, {size / 1e6:.0f} MB, {where}.")
+
+
 app.command("verify")(verify)
 app.command("info")(info)
+app.command("fetch")(fetch)

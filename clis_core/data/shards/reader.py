@@ -22,6 +22,8 @@ from clis_core.data.decode import decode
 from clis_core.data.shards.index import PARTS, read_index
 from clis_core.data.shards.manifest import Manifest, ShardFile, read_manifest
 from clis_core.data.shards.open_files import OpenFiles, read_at
+from clis_core.data.shards.origin import read_origin
+from clis_core.data.shards.ranges import Ranges
 from clis_core.errors import DataError
 
 _ENTRY = struct.Struct("<qiqiqii")  # `INDEX`
@@ -33,7 +35,8 @@ class Shards:
     """The pictures of a finished folder of shards, at random.
 
     A picture is read in two reads from the disk: its entry of the index, and its bytes. Nothing is kept in memory, so
-    a loader's worker costs nothing. Threads may share it; a copy for another process is the folder's name.
+    a loader's worker costs nothing. Threads may share it; a copy for another process is the folder's name. Where the
+    tars stayed on a server (`origin`), the bytes are asked for there.
 
     Args:
         folder: with a manifest.
@@ -55,9 +58,11 @@ class Shards:
         self._indices = [folder / shard.index_name for shard in self._shards]
         self._entries: dict[int, int] = {}  # where entries start in the index of a shard that has been checked
         self._files = OpenFiles(os.O_RDONLY)
+        origin = read_origin(folder)
+        self._ranges = Ranges(origin) if origin else None
         self._labels: NDArray[np.int32] | None = None
         for shard in self._shards:
-            _check_files(folder, shard)
+            _check_files(folder, shard, remote=origin is not None)
 
     def __reduce__(self) -> tuple[type[Shards], tuple[Path]]:
         return Shards, (self.folder.absolute(),)
@@ -184,7 +189,7 @@ class Shards:
 
     def _key(self, shard: int, offset: int) -> str | None:
         """The key in the header before a picture."""
-        header = self._bytes(self._tars[shard], _BLOCK, offset - _BLOCK)
+        header = self._tar_bytes(shard, _BLOCK, offset - _BLOCK)
         name = header[:100].partition(b"\0")[0].decode("ascii", "replace")
         return name.removesuffix(PARTS[0]) if name.endswith(PARTS[0]) else None
 
@@ -194,10 +199,16 @@ class Shards:
         return self._key(shard, entry[0]) or f"picture {self.shard_of(number)[1]}"
 
     def _read(self, shard: int, number: int, size: int, offset: int) -> bytes:
-        data = self._bytes(self._tars[shard], size, offset)
+        data = self._tar_bytes(shard, size, offset)
         if len(data) < size:
             raise self._damaged(shard, f"it ends before {self._name(number)} does")
         return data
+
+    def _tar_bytes(self, shard: int, size: int, offset: int) -> bytes:
+        if self._ranges is None:
+            return self._bytes(self._tars[shard], size, offset)
+        file = self._shards[shard]
+        return self._ranges.read(file.name, file.size, size, offset)
 
     def _bytes(self, path: Path, size: int, offset: int) -> bytes:
         try:
@@ -213,11 +224,13 @@ class Shards:
         )
 
 
-def _check_files(folder: Path, shard: ShardFile) -> None:
+def _check_files(folder: Path, shard: ShardFile, remote: bool) -> None:
     """Check that a shard and its index are there and whole, as far as a look at them tells."""
     path = folder / shard.index_name
     try:
         path.stat()
+        if remote:
+            return
         path = folder / shard.name
         size = path.stat().st_size
     except OSError as error:

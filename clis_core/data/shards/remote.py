@@ -17,7 +17,9 @@ from clis_core import __version__
 from clis_core.errors import ConfigError, DataError
 
 _PIECE = 1 << 20
-_PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be others later
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""Answers that may be others later."""
+
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -118,7 +120,7 @@ class Download:
             )
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code in _PASSING:
+            if error.code in PASSING:
                 raise OSError(f"the server answers {error.code} {error.reason}") from None
             raise DataError(
                 f"{self.name} cannot be read: the server answers {error.code} {error.reason}.",

@@ -20,6 +20,7 @@ from clis_core.data.shards.index import PARTS, index_tar, read_index
 from clis_core.data.shards.keys import SeenKeys, hash_of_key
 from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
 from clis_core.data.shards.open_files import OpenFile, read_at
+from clis_core.data.shards.origin import read_origin
 from clis_core.data.shards.out_folder import is_finished
 from clis_core.data.shards.staging import STAGING
 from clis_core.errors import DataError
@@ -79,7 +80,7 @@ def verify(folder: Path, *, decode: bool = True, reporter: Reporter) -> Report:
         reporter: gets progress.
 
     Raises:
-        DataError: the folder holds no shards at all, or its manifest is damaged.
+        DataError: the folder holds no shards at all, its tars are on a server, or its manifest is damaged.
     """
     report = Report()
     if not is_finished(folder) and (folder / STAGING).is_dir():
@@ -87,6 +88,11 @@ def verify(folder: Path, *, decode: bool = True, reporter: Reporter) -> Report:
         report.problems.append(Problem("", "", f"{folder} {what}"))
         return report
     manifest = read_manifest(folder)
+    if (origin := read_origin(folder)) is not None:
+        raise DataError(
+            f"{folder} holds no tars: they stayed at {origin}.",
+            hint=f"To have them here, each checked by its hash: clis shards fetch {origin} -o {folder}",
+        )
     counts: Counter[int] = Counter()
     seen = SeenKeys()
     for shard in manifest.shards:

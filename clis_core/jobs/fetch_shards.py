@@ -1,0 +1,112 @@
+"""`clis shards fetch`: the address of a folder of shards in; the folder on disk, with its tars or without, out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import requests
+
+from clis_core.data.download.part_file import naming_full_disk, size_of
+from clis_core.data.download.transfer import Patience, WrongBytesError, fetch, look, open_session
+from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
+from clis_core.data.shards.origin import ORIGIN, check_address, write_origin
+from clis_core.data.shards.out_folder import finished_already, is_finished
+from clis_core.errors import DataError
+from clis_core.files import locked
+from clis_core.jobs.download_plan import check_space, free_bytes
+from clis_core.report import Reporter
+
+WORK = ".fetch"
+"""Folder within the shards': the manifest until all else is there, and the lock."""
+
+
+def fetch_shards(
+    address: str,
+    out: Path,
+    *,
+    leave_tars: bool = False,
+    patience: Patience = Patience(),  # noqa: B008  (frozen)
+    reporter: Reporter,
+) -> Manifest:
+    """Copy a folder of shards from a web server; each file is checked by the hash that the manifest has of it.
+
+    It may be stopped at any moment: the same call goes on. A folder without its tars gets them by a call that does
+    not leave them.
+
+    Args:
+        address: of the folder, as in ``https://host/shards``.
+        out: the folder to make.
+        leave_tars: fetch the manifest and the indices alone; the pictures are read from the server when they are used.
+        patience: with the server.
+        reporter: gets progress and messages.
+
+    Returns:
+        What the folder holds.
+
+    Raises:
+        ConfigError: it is no such address.
+        DataError: something cannot be had, is not what the manifest says, does not fit on the disk, or ``out`` holds
+            other shards.
+    """
+    address = check_address(address)
+    work = out / WORK
+    with naming_full_disk(out):
+        work.mkdir(parents=True, exist_ok=True)
+        with locked(work / ".lock") as held, open_session() as session:
+            if not held:
+                raise DataError(f"{out}: another process fetches into it.", hint="Wait for it, or -o DIR")
+            (work / MANIFEST).unlink(missing_ok=True)
+            _fetch(session, f"{address}/{MANIFEST}", work / MANIFEST, None, None, patience, reporter)
+            manifest = read_manifest(work)
+            if is_finished(out) and (out / MANIFEST).read_bytes() != (work / MANIFEST).read_bytes():
+                raise finished_already(out)
+            missing = [s for s in manifest.shards if size_of(out / s.name) != s.size and not leave_tars]
+            check_space(out, sum(shard.size for shard in missing), free_bytes(out))
+            for number, shard in enumerate(manifest.shards):
+                _fetch_shard(session, address, out, shard, leave_tars, patience, reporter)
+                reporter.progress("shards", number + 1, len(manifest.shards))
+            if leave_tars:
+                write_origin(out, address)
+            else:
+                (out / ORIGIN).unlink(missing_ok=True)
+            (work / MANIFEST).replace(out / MANIFEST)
+        (work / ".lock").unlink(missing_ok=True)
+        work.rmdir()
+    return manifest
+
+
+def _fetch_shard(
+    session: requests.Session,
+    address: str,
+    out: Path,
+    shard: ShardFile,
+    leave_tar: bool,
+    patience: Patience,
+    reporter: Reporter,
+) -> None:
+    """The files of a shard that are not there; what has its name has been checked."""
+    files = [(shard.index_name, None, shard.index_sha256), (shard.name, shard.size, shard.sha256)]
+    for name, size, sha256 in files[: 1 if leave_tar else 2]:
+        if not (out / name).is_file():
+            _fetch(session, f"{address}/{name}", out / name, size, sha256, patience, reporter)
+
+
+def _fetch(
+    session: requests.Session,
+    address: str,
+    path: Path,
+    size: int | None,
+    sha256: str | None,
+    patience: Patience,
+    reporter: Reporter,
+) -> None:
+    remote = look(session, address, patience)
+    try:
+        if None not in (size, remote.size) and size != remote.size:
+            raise WrongBytesError(f"it has {remote.size} bytes, not {size}")
+        fetch(session, remote, path, sha256=sha256, patience=patience, reporter=reporter)
+    except WrongBytesError as error:
+        raise DataError(
+            f"{path.name} is not what the manifest says: {error}.",
+            hint="The folder on the server is not whole, or was built anew meanwhile: copy it there once more",
+        ) from None
