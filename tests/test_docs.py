@@ -35,6 +35,7 @@ def commands(page: Path) -> list[str]:
         for part in line.partition(" #")[0].partition(" > ")[0].split("&&")
     ]
     inline = re.findall(r"`(clis [a-z-]+ [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    inline = [line for line in inline if line.removeprefix("clis ") not in COMMANDS]  # a name alone, of two words
     return [line for line in [*lines, *inline] if line.startswith("clis ") and "[" not in line.replace("=[", "")]
 
 

@@ -26,9 +26,11 @@ from clis_core.data.shards.reader import Shards
 from clis_core.jobs.build_images import build_images, plan_images
 from clis_core.jobs.build_options import BuildOptions
 from clis_core.jobs.evaluate import evaluate_run
+from clis_core.jobs.fetch_shards import fetch_shards
 from clis_core.jobs.gen_regions import RegionOptions, gen_regions
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
+from tests.data.shards.server import serving
 from tests.draw import draw_lvis, draw_pictures
 
 PAGE = Path(__file__).parents[1] / "docs" / "formats.md"
@@ -114,9 +116,16 @@ def world(data: Path, shards: Path) -> World:
     return World(run, regions)
 
 
-def test_shards(shards: Path) -> None:
+def test_shards(shards: Path, tmp_path: Path) -> None:
     names = {path.name for path in shards.iterdir()}
-    assert names == documented("Shards") - {"00001.tar"}
+    assert names == documented("Shards") - {"00001.tar", "origin.json"}
+    with serving(shards) as site:
+        fetch_shards(site.address, tmp_path / "left", leave_tars=True, reporter=QUIET)
+    assert {path.name for path in (tmp_path / "left").iterdir()} - names == {"origin.json"}
+    assert (
+        set(re.findall(r"`(\w+)`", next(r for r in sections()["Shards"] if "origin" in r[0])[1]))
+        == read(tmp_path / "left" / "origin.json").keys()
+    )
     manifest = read(shards / "manifest.json")
     heading = "Shards: manifest.json"
     assert manifest.keys() == documented(heading)

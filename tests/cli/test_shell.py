@@ -25,7 +25,7 @@ def completed(*words: str) -> list[str]:
     ("words", "offered"),
     [
         (("clis", "tr"), {"train"}),
-        (("clis", "shards", ""), {"info", "verify"}),
+        (("clis", "shards", ""), {"fetch", "info", "verify"}),
         (("clis", "train", "--res"), {"--resume", "--resume-or-start"}),
         (("clis", "train", "--preset", "clis-s"), {"clis-small"}),
         (("clis", "presets", "clis-s"), {"clis-small"}),
