@@ -59,7 +59,7 @@ class Ranges:
         raise self._unusable(
             name,
             f"bytes {offset} to {offset + size} cannot be read, tried {self._access.retries + 1} times: {reason}",
-            "Check the connection and the address, or copy the shards: clis shards fetch ADDRESS -o DIR",
+            f"Check the connection and the address, or copy the shards: clis shards fetch {self.address} -o DIR",
         )
 
     def _piece(self, name: str, whole: int, size: int, offset: int) -> bytes:
@@ -80,7 +80,9 @@ class Ranges:
             raise OSError(f"the server answers {response.status_code} {response.reason}")
         if response.status_code == 200:
             why = "the server sends whole files alone, not the parts that were asked for"
-            raise self._unusable(name, why, "Copy the shards: clis shards fetch ADDRESS -o DIR, without --leave-tars")
+            raise self._unusable(
+                name, why, f"Copy the shards, without --leave-tars: clis shards fetch {self.address} -o DIR"
+            )
         if response.status_code != 206:
             why = f"the server answers {response.status_code} {response.reason}"
             raise self._unusable(name, why, "Open the address in a browser; it may have moved, or ask for a password")
@@ -90,7 +92,9 @@ class Ranges:
         tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if int(found[3]) != whole or self._tags.setdefault(name, tag) != tag:
             why = f"it has {found[3]} bytes there, not {whole}" if int(found[3]) != whole else "it has changed there"
-            raise self._unusable(name, why, "Fetch the folder anew: clis shards fetch ADDRESS -o OTHER --leave-tars")
+            raise self._unusable(
+                name, why, f"Fetch the folder anew: clis shards fetch {self.address} -o OTHER --leave-tars"
+            )
 
     def _open(self) -> requests.Session:
         """The connections of this process."""
