@@ -12,6 +12,7 @@ from clis_core.config.load import preset_layer, resolve
 from clis_core.config.presets import PRESETS, summary
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import find_workspace
+from clis_core.jobs.bench_suite import Suite, environment, read_suite
 
 
 def dataset(folder: Path) -> Path:
@@ -129,3 +130,29 @@ def test_bench_prints_what_the_job_saw(clis: Any, fake_job: Any, name: str) -> N
     assert ["ours", "0.1235"] in [line.split() for line in shown.splitlines()]
     assert ["peer.equal", "True"] in [line.split() for line in shown.splitlines()]
     assert [call["scale"] for call in calls] == [0.5, 1.0]
+
+
+def bench_file(path: Path, ratio: float) -> Path:
+    results = {"queue": {"ours": 1.0, "peer": 2.0, "ratio": ratio, "equal": True}}
+    path.write_text(json.dumps(Suite(1.0, environment(), results).to_record()))
+    return path
+
+
+def test_bench_compares_with_an_earlier_run(clis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {"ours": 1.0, "peer": 2.0, "ratio": 2.0, "equal": True}
+    monkeypatch.setattr("clis_core.jobs.bench_suite.apart", lambda job, name, scale: seen)
+    good = clis("bench", "queue", "-o", str(tmp_path / "new.json"), "--compare", str(bench_file(tmp_path / "a", 2.2)))
+    assert good.code == 0
+    assert ["queue", "ratio", "2.2", "2", "0.91"] in [line.split() for line in good.out.splitlines()]
+    assert read_suite(tmp_path / "new.json").results["queue"]["ratio"] == 2.0
+    bad = clis("bench", "queue", "--compare", str(bench_file(tmp_path / "b", 4.0)), "--json")
+    assert bad.code == 1
+    assert "queue ratio: 2, was 4" in bad.err
+    assert [change["worse"] for change in json.loads(bad.out)["changes"]] == [True, False]
+
+
+@pytest.mark.parametrize("words", [(), ("queue", "--all")])
+def test_bench_wants_a_name_or_all(clis: Any, words: tuple[str, ...]) -> None:
+    shown = clis("bench", *words)
+    assert shown.code == 2
+    assert "name one benchmark, or --all" in shown.err

@@ -16,7 +16,7 @@ def test_report(monkeypatch: pytest.MonkeyPatch) -> None:
     result = inference.run(0.2)
     assert result["name"] == "inference"
     assert result["equal"] is True
-    assert min(result[key] for key in ("ours", "peer", "ratio", "clis", "clis_ratio")) > 0
+    assert min(result[key] for key in ("ours", "peer", "ratio", "clis", "clis_times")) > 0
     assert result["detections"] > 50
     assert result["candidates"] == pytest.approx(inference.CANDIDATES, abs=0.02)
     pytest.importorskip("onnxruntime")

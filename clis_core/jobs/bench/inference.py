@@ -89,7 +89,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         "peer_name": "torchvision FasterRCNN, ResNet-50-FPN",
         "same_detections": same,
         "clis": median["clis"],
-        "clis_ratio": median["clis"] / median["ours"],
+        "clis_times": median["clis"] / median["ours"],
         "onnx": median.get("onnx"),
         "onnx_ratio": median["peer"] / median["onnx"] if "onnx" in median else None,
         "cpu_seconds": medians(busy),
