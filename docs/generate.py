@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from clis_core.config.schema import config_schema, workspace_schema
-from docs import command_pages, settings_pages
+from docs import benchmark_pages, command_pages, settings_pages
 
 DOCS = Path(__file__).parent
-FOLDERS = ("commands", "settings", "schema")
+FOLDERS = ("commands", "settings", "schema", "figures")
 """Folders of docs/ that hold such pages and nothing else."""
 
 
@@ -20,6 +20,7 @@ def pages() -> dict[str, str]:
     return {
         **command_pages.pages(),
         **settings_pages.pages(),
+        **benchmark_pages.pages(),
         "schema/config.json": _json(config_schema()),
         "schema/workspace.json": _json(workspace_schema()),
     }
