@@ -37,7 +37,7 @@ from clis_cli.commands import (
 )
 from clis_cli.console import note, speaks
 from clis_core import __version__
-from clis_core.errors import ClisError, DataError
+from clis_core.errors import ClisError, ConfigError, DataError
 
 INTERRUPTED = 130
 _ROOM = "Make room on the disk that results go to, then run the same command again."
@@ -51,6 +51,7 @@ _OF_THE_DISK = {
     errno.EPERM: "You may not read or write there: name another folder, or have its permissions changed.",
     errno.EMFILE: "Too many files are open: ulimit -n 4096, then run the same command again.",
 }
+_SHARED = ("train", "gen-regions", "eval")  # whose work processes of torchrun share
 _NO_MEMORY = "can't allocate memory"  # torch's words on a CPU, of an error of no type of its own
 BUG = 1
 
@@ -93,6 +94,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def clis(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
@@ -108,6 +110,13 @@ def clis(
 
         clis eval
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1" and context.invoked_subcommand not in _SHARED:
+        error = ConfigError(
+            f"clis {context.invoked_subcommand} runs in one process, and torchrun has started it in several.",
+            hint=f"Without torchrun, which is for {', '.join(_SHARED)}; unset WORLD_SIZE where it is left over",
+        )
+        error.of_all = True
+        raise error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

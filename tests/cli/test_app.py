@@ -178,3 +178,21 @@ def test_full_memory_is_no_bug(clis: Any, fake_job: Any, error: Exception, said:
     assert "smaller --batch" in shown.err
     assert "bug" not in shown.err
     assert "more" not in shown.err
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", True), ("1", False)])
+def test_commands_that_processes_cannot_share_are_refused_by_one_of_them(
+    clis: Any, monkeypatch: pytest.MonkeyPatch, rank: str, told: bool
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": rank}.items():
+        monkeypatch.setenv(name, value)
+    shown = clis("presets")
+    assert shown.code == 3
+    assert ("clis presets runs in one process" in shown.err) is told
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("command", ["train", "gen-regions", "eval"])
+def test_commands_that_processes_share_are_not(clis: Any, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "one process" not in clis(command, "--nonsense").err
