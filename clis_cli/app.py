@@ -16,6 +16,7 @@ from clis_cli.commands import (
     ablate,
     bench,
     build,
+    compare,
     config,
     crawl_google,
     data,
@@ -82,6 +83,7 @@ app.command("eval")(eval.evaluate)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
+app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("bench")(bench.bench)
 

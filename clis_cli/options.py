@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from clis_core.config.load import Layer
     from clis_core.config.workspace import Workspace
 
 
@@ -43,6 +44,7 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="TOML file of settings over the preset.", dir_okay=False),
 ]
+Seeds = Annotated[str, typer.Option("--seeds", metavar="N,N", help="Seeds of each row.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="K=V", help="One setting, as in train.lr=0.01; may be repeated."),
@@ -78,3 +80,26 @@ def checkpoint_of(detector: str) -> Path:
     if not files:
         raise CheckpointError(f"{run}: no checkpoint yet.", hint=f"clis train --resume -o {run}")
     return files[-1]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """The seeds that ``--seeds`` names."""
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--seeds {text}: whole numbers, as in 0,1,2") from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise typer.BadParameter(f"--seeds {text}: different numbers from 0 on")
+    return seeds
+
+
+def over_workspace_data(command: Layer, data: Path | None, workspace: Workspace | None) -> Layer:
+    """The command's settings over the workspace's data set, unless ``--data`` names another; nothing else of it."""
+    if data is not None:
+        return command
+    if workspace is None:
+        raise typer.BadParameter("name the data set: --data DIR; or make a workspace with clis init")
+    tables: dict[str, Any] = {"data": workspace.layer.values.get("data", {})}
+    for key, values in command.values.items():
+        tables[key] = {**tables.get(key, {}), **values} if isinstance(values, dict) else values
+    return type(command)(command.source, tables, command.sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,7 +34,7 @@ def ablate(
     budget: Annotated[
         Literal["small", "tiny", "full"], typer.Option("--budget", help="Which presets: minutes, seconds, days a run.")
     ] = "small",
-    seeds: Annotated[str, typer.Option("--seeds", metavar="N,N", help="Seeds of each row.")] = "0,1",
+    seeds: options.Seeds = "0,1",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder of all runs; ablation-TABLE if left out.")
     ] = None,
@@ -56,15 +56,8 @@ def ablate(
 
     workspace = find_workspace(Path.cwd())
     found = find_table(table)
-    flags = {"--data": ("data.root", data)}
-    layer = command_layer(settings or [], flags)
-    if data is None:
-        if workspace is None:
-            raise typer.BadParameter("name the data set: --data DIR; or make a workspace with clis init")
-        tables: dict[str, Any] = {"data": workspace.layer.values.get("data", {})}
-        for key, values in layer.values.items():
-            tables[key] = {**tables.get(key, {}), **values} if isinstance(values, dict) else values
-        layer = type(layer)(layer.source, tables, layer.sources)
+    command = command_layer(settings or [], {"--data": ("data.root", data)})
+    layer = options.over_workspace_data(command, data, workspace)
     folder = out or Path(f"ablation-{table.lower()}")
     if dry_run:
         for row in found.rows:
@@ -77,7 +70,7 @@ def ablate(
     plan = AblationPlan(
         found,
         budget,
-        _seeds(seeds),
+        options.seeds_of(seeds),
         layer,
         (images or (workspace.shards if workspace else None)),
         google,
@@ -90,16 +83,6 @@ def ablate(
         console.print_json(to_record(plan, results))
     else:
         _print(found, results)
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--seeds {text}: whole numbers, as in 0,1,2") from None
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise typer.BadParameter(f"--seeds {text}: different numbers from 0 on")
-    return seeds
 
 
 def _print(table: Table, results: Sequence[RowResult]) -> None:

@@ -66,10 +66,10 @@ def eval_config(run: Path, command: Layer) -> RunConfig:
     """
     own = read_layer(run / "config.toml")
     new = resolve([own, command])
-    changed = _changed(resolve([own]), new, FREE_IN_EVALUATION)
-    if changed:
+    differing = changed(resolve([own]), new, FREE_IN_EVALUATION)
+    if differing:
         raise ConfigError(
-            f"{run} was trained with other settings, and evaluating it does not use these:\n" + "\n".join(changed),
+            f"{run} was trained with other settings, and evaluating it does not use these:\n" + "\n".join(differing),
             hint=f"An evaluation can set: {', '.join(FREE_IN_EVALUATION)}",
         )
     return new
@@ -81,10 +81,10 @@ def check_resume(old: RunConfig, new: RunConfig, run: Path) -> None:
     Raises:
         ConfigError: with each changed key, its old and its new value.
     """
-    changed = _changed(old, new, FREE)
-    if changed:
+    differing = changed(old, new)
+    if differing:
         raise ConfigError(
-            f"{run} cannot go on with other settings:\n" + "\n".join(changed),
+            f"{run} cannot go on with other settings:\n" + "\n".join(differing),
             hint="Leave them as they were, or start a new run in another folder with -o NAME.",
         )
 
@@ -102,9 +102,15 @@ def check_new_run(run: Path) -> None:
         )
 
 
-def _changed(old: RunConfig, new: RunConfig, free: tuple[str, ...]) -> list[str]:
+def changed(old: RunConfig, new: RunConfig, free: tuple[str, ...] = FREE) -> list[str]:
+    """A line for each key whose value differs and counts."""
     return [
         f"{key}: {before!r} in the run, {after!r} now"
         for key, before, after in difference(old, new)
-        if not any(key == name or key.startswith(name + ".") for name in free)
+        if not is_free(key, free)
     ]
+
+
+def is_free(key: str, free: tuple[str, ...] = FREE) -> bool:
+    """Whether a dotted key is one of these, or lies in a table of these."""
+    return any(key == name or key.startswith(name + ".") for name in free)

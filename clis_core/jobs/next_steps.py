@@ -10,7 +10,7 @@ from pathlib import Path
 from clis_core.config.load import command_layer, resolve, run_layers
 from clis_core.config.methods import learns_from_pictures, takes_whole_pictures
 from clis_core.config.pictures import REGION_RULES
-from clis_core.config.presets import PRESETS
+from clis_core.config.stages import counterpart
 from clis_core.config.workspace import Workspace
 from clis_core.data.regions import REGIONS, regions_beside
 from clis_core.data.shards.manifest import MANIFEST
@@ -37,11 +37,11 @@ def next_steps(workspace: Workspace) -> list[str]:
     steps = [] if (shards / MANIFEST).is_file() else [_build(workspace, shards)]
     needed = regions not in REGION_RULES and not takes_whole_pictures(config.method)
     if needed and not (Path(regions or regions_beside(shards)) / REGIONS).is_file():
-        detector = _counterpart(workspace.preset, "specialised") if learns else workspace.preset
+        detector = counterpart(workspace.preset, "specialised") if learns else workspace.preset
         where = f" -o {shlex.quote(regions)}" if regions else ""
         steps.append(f"clis train --preset {detector}" if learns else "clis train")
         steps.append(f"clis gen-regions --detector {detector}{where}")
-    return [*steps, "clis train" if learns else f"clis train --preset {_counterpart(workspace.preset, 'clis')}"]
+    return [*steps, "clis train" if learns else f"clis train --preset {counterpart(workspace.preset, 'clis')}"]
 
 
 def _build(workspace: Workspace, shards: Path) -> str:
@@ -60,13 +60,3 @@ def _is_imagenet(path: Path) -> bool:
     if {"train", "val"} & set(names):
         names += [entry.name for entry in itertools.islice((path / "train").glob("*"), _LOOKED_AT)]
     return any(_BY_WNID.fullmatch(name) for name in names)
-
-
-def _counterpart(preset: str, kind: str) -> str:
-    """The preset of another kind that is most like one: specialised-small is clis-small's."""
-    _, _, tail = preset.partition("-")
-    while tail:
-        if f"{kind}-{tail}" in PRESETS:
-            return f"{kind}-{tail}"
-        _, _, tail = tail.partition("-")
-    return next(name for name in PRESETS if name.startswith(f"{kind}-"))

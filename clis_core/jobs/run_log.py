@@ -32,12 +32,18 @@ def read_log(path: Path) -> Sequence[dict[str, Any]]:
     return found
 
 
-def training_minutes(run: Path) -> float:
-    """The minutes that a run's steps took by its log, without starts, checkpoints and evaluations."""
+def training_minutes(run: Path, *, after: int = 0) -> float:
+    """The minutes that a run's steps took by its log, without starts, checkpoints and evaluations.
+
+    Args:
+        run: the run folder.
+        after: a step of a line of the log; only what came after it counts.
+    """
     batch: int = read_toml(run / "config.toml")["train"]["batch"]
     seconds, before = 0.0, 0
     for record in read_log(run / "log.jsonl"):
         if record["kind"] == "train" and record.get("images_per_second"):
-            seconds += (record["step"] - before) * batch / record["images_per_second"]
+            if record["step"] > after:
+                seconds += (record["step"] - before) * batch / record["images_per_second"]
             before = record["step"]
     return seconds / 60
