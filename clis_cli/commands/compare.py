@@ -128,13 +128,15 @@ def _print(record: Mapping[str, Any], out: Path) -> None:
         TABLE,
         cells,
         failures_of,
+        notes_of,
         paper_cells,
         title,
     )
 
     console.print_table(title(record), HEAD, cells(record))
-    for line in failures_of(record):
-        console.note(f"Failed: {line}")
+    for mark, lines in (("Failed", failures_of(record)), ("Note", notes_of(record))):
+        for line in lines:
+            console.note(f"{mark}: {line}")
     if record["paper"]:
         console.print_table(PAPER_TITLE, PAPER_HEAD, paper_cells(record))
     for path in (*record["reports"], out / TABLE):

@@ -65,9 +65,9 @@ class State:
         began: float | None = None
         saved = 0.0
 
-        def count() -> None:
+        def count(now: float) -> None:
             if began is not None:
-                self.prepared[name] = before + (clock() - began) / 60
+                self.prepared[name] = before + (now - began) / 60
                 self.save()
 
         def tick() -> None:
@@ -77,12 +77,12 @@ class State:
                 began = saved = now
             elif now - saved >= SECONDS_BETWEEN_SAVES:
                 saved = now
-                count()
+                count(now)
 
         try:
             yield tick
         finally:
-            count()
+            count(clock())
 
 
 def open_state(plan: ComparePlan) -> State:

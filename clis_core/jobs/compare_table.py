@@ -16,6 +16,8 @@ TABLE = "compare.md"
 METRICS = ("AP", "APr", "APc", "APf")
 HEAD = ("", *METRICS, "steps", "min", "prep. min", "MB", "seeds")
 PAPER_HEAD = ("compared here", "in the paper", "table", "judged by", *METRICS)
+PACE = 0.1
+"""Part of the budget by which a training may miss it without a word."""
 PAPER_TITLE = "The paper's numbers (CLIS, arXiv 2210.05568): other data, machines and budgets, not measured here"
 
 
@@ -125,6 +127,18 @@ def failures_of(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def notes_of(record: Mapping[str, Any]) -> list[str]:
+    """What qualifies the numbers: trainings that took longer or shorter than their budget, as on a busy machine."""
+    budget = record["minutes"]
+    return [
+        f"{row['preset']}, seed {seed}: {found['minutes']:.1f} minutes, not {budget:g}; the machine was not as fast as "
+        f"when {found['iterations']} steps were worked out, or faster."
+        for row in record["rows"]
+        for seed, found in row["seeds"].items()
+        if budget is not None and abs(found["minutes"] - budget) > PACE * budget
+    ]
+
+
 def title(record: Mapping[str, Any]) -> str:
     """What the table shows."""
     seeds = ", ".join(map(str, record["seeds"]))
@@ -140,7 +154,8 @@ def title(record: Mapping[str, Any]) -> str:
 def markdown(record: Mapping[str, Any]) -> str:
     """The comparison as a page."""
     lines = [f"{title(record)}; mean ± half of the range.", "", *_lines(HEAD, cells(record))]
-    lines += [f"\nFailed: {line}" for line in failures_of(record)]
+    for mark, said in (("Failed", failures_of(record)), ("Note", notes_of(record))):
+        lines += [f"\n{mark}: {line}" for line in said]
     if record["paper"]:
         lines += ["", f"{PAPER_TITLE}.", "", *_lines(PAPER_HEAD, paper_cells(record))]
     return "\n".join(lines) + "\n"
