@@ -18,6 +18,7 @@ from clis_core.files import write_text
 from clis_core.jobs.compare_plan import ComparePlan
 
 FILE = "compare.json"
+RESULTS = ("presets", "seeds", "rows", "paper", "reports")
 SECONDS_BETWEEN_SAVES = 10.0
 
 
@@ -102,6 +103,7 @@ def open_state(plan: ComparePlan) -> State:
     try:
         content = json.loads(state.file.read_text(encoding="utf-8"))
         before = {key: content[key] for key in asked}
+        state.results = {key: content[key] for key in RESULTS if key in content}
         state.iterations = {str(row): int(steps) for row, steps in content["iterations"].items()}
         state.step_seconds = {str(row): float(seconds) for row, seconds in content["step_seconds"].items()}
         state.prepared = {str(name): float(minutes) for name, minutes in content["prepared_minutes"].items()}

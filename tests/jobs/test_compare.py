@@ -128,6 +128,7 @@ def test_preparations_are_shared_and_counted(
         *("self-training-small-seed1", "specialised-small-seed1", "baseline-small-seed1", "crt-small-seed1"),
     ]
     state = open_state(plan)
+    assert state.record() == record
     assert state.prepared.keys() == {"regions-specialised-small"}
     clock = iter([100.0, 160.0, 190.0])
     with state.counting("regions-specialised-small", lambda: next(clock)) as tick:  # as if stopped and gone on with
