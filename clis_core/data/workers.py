@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -26,6 +27,7 @@ _NO_MEMORY = (
     "In a container more memory can be shared: docker run --shm-size=8g. "
     "To load in the training process: --set data.workers=0"
 )
+_LOOK = 2.0  # seconds between two looks of a worker at whether the main process is there
 _MOST = 2**30  # bytes of a slot; larger batches go torch's way
 
 
@@ -211,6 +213,14 @@ def _start_worker(_: int) -> None:
 
 
 def _obey_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
+    """End when the main process says so, or when it is gone.
+
+    torch looks at that as well, but takes whoever is its parent by then for the main process: one that was killed while
+    it started its workers would leave them for good.
+    """
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        sent = signal.sigtimedwait({signal.SIGTERM}, _LOOK)
+        if sent is not None and sent.si_pid in (os.getppid(), parent.pid):
+            break
     os._exit(0)

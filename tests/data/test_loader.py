@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -290,6 +291,33 @@ def test_workers_obey_their_parent(split: Split) -> None:
         child.terminate()
         child.join(5)
         assert child.exitcode == 0
+
+
+_ORPHAN = """
+import multiprocessing, os, sys, time
+from clis_core.data import workers
+workers._LOOK = 0.05
+context = multiprocessing.get_context("fork")
+def work(pipe):
+    workers._start_worker(0)
+    pipe.send(os.getpid())
+    time.sleep(600)
+ours, theirs = context.Pipe()
+context.Process(target=work, args=(theirs,)).start()
+print(ours.recv(), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed_before_torch_looks_after_them() -> None:
+    with subprocess.Popen([sys.executable, "-c", _ORPHAN], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        worker = int(process.stdout.readline())
+        try:
+            process.communicate(timeout=60)  # ends when the worker has let go of it as well
+        except subprocess.TimeoutExpired:
+            os.kill(worker, signal.SIGKILL)
+            raise
 
 
 def test_workers_end_with_the_loop(split: Split) -> None:
