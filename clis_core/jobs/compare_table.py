@@ -120,11 +120,12 @@ def paper_cells(record: Mapping[str, Any]) -> list[list[str]]:
 
 def failures_of(record: Mapping[str, Any]) -> list[str]:
     """A line for each training that failed."""
-    return [
-        f"{row['preset']}, seed {seed}: {why['error']}: {why['message']}"
-        for row in record["rows"]
-        for seed, why in row["failed"].items()
-    ]
+    found = []
+    for row in record["rows"]:
+        for seed, why in row["failed"].items():
+            hint = f" Hint: {why['hint']}" if why["hint"] else ""
+            found.append(f"{row['preset']}, seed {seed}: {why['error']}: {why['message']}{hint}")
+    return found
 
 
 def notes_of(record: Mapping[str, Any]) -> list[str]:
