@@ -132,7 +132,7 @@ def notes_of(record: Mapping[str, Any]) -> list[str]:
     """What qualifies the numbers: trainings that took longer or shorter than their budget, as on a busy machine."""
     budget = record["minutes"]
     return [
-        f"{row['preset']}, seed {seed}: {found['minutes']:.1f} minutes, not {budget:g}; the machine was not as fast as "
+        f"{row['preset']}, seed {seed}: {found['minutes']:.3g} minutes, not {budget:g}; the machine was not as fast as "
         f"when {found['iterations']} steps were worked out, or faster."
         for row in record["rows"]
         for seed, found in row["seeds"].items()

@@ -115,7 +115,7 @@ def test_equal_minutes_by_the_time_of_a_step(drawn_lvis: Path, tmp_path: Path, w
     assert world.timed == ["baseline-tiny", "specialised-tiny"]  # the number is kept
     assert [row["iterations"] for row in again["rows"]] == [240, 200]
     assert len(notes_of(again)) == 2
-    assert "seed 2: 18.0 minutes, not 2" in notes_of(again)[0]
+    assert "seed 2: 18 minutes, not 2" in notes_of(again)[0]
 
 
 def test_preparations_are_shared_and_counted(
@@ -265,8 +265,8 @@ def test_a_killed_comparison_goes_on_to_the_same_end(drawn_lvis: Path, shards: P
 
 
 @pytest.mark.slow
-def test_minutes_all_stages_and_memory_of_each(drawn_lvis: Path, shards: Path, tmp_path: Path) -> None:
-    """Every kind of preparation, for real; the mosaics lie there, since a detector of one step trusts no box."""
+def test_every_kind_of_preparation(drawn_lvis: Path, shards: Path, tmp_path: Path) -> None:
+    """The mosaics lie there, since a detector of one step trusts no box."""
     mosaics = tmp_path / "out" / "prepared" / "mosaics-baseline-small"
     truth = drawn_lvis / "lvis_v1_train.json"
     gen_mosaics(shards, truth, mosaics, MosaicOptions("fixed"), checkpoint=None, reporter=SilentReporter())
@@ -276,20 +276,21 @@ def test_minutes_all_stages_and_memory_of_each(drawn_lvis: Path, shards: Path, t
     rows = ("mosaicos-scenes-small", "crt-small", "self-training-small", "baseline-small+pretrained")
     given = ("--data", str(drawn_lvis), "--images", str(shards), "--seeds", "0", "--set", "pictures.min_score=0")
     done = run_module(
-        *("clis_cli", "compare", *rows, *given, *settings, "--minutes", "0.005", "-o", "out", "--json"), folder=tmp_path
+        *("clis_cli", "compare", *rows, *given, *settings, "--iterations", "1", "-o", "out", "--json"), folder=tmp_path
     )
     record = json.loads(done.stdout)
     assert not any(row["failed"] for row in record["rows"])
-    assert record["prepared_minutes"].keys() == {
-        *("regions-specialised-small", "pretrain-baseline-small"),
-    }
-    for row in record["rows"]:
-        expected = max(1, int(60 * 0.005 / record["step_seconds"][row["preset"]]))
-        assert row["iterations"] == record["iterations"][row["preset"]] == expected
-        assert row["preparation_minutes"] > 0
-        assert row["memory_mb"] > 100
+    assert record["prepared_minutes"].keys() == {"regions-specialised-small", "pretrain-baseline-small"}
+    assert all(row["preparation_minutes"] > 0 and row["memory_mb"] > 100 for row in record["rows"])
     runs = tmp_path / "out" / "runs"
-    assert load_config(runs / "mosaicos-scenes-small-seed0" / "config.toml").train.start == (
-        runs / "mosaicos-mosaics-small-seed0"
-    )
-    assert not list(runs.glob(".timing*"))
+    config = load_config(runs / "mosaicos-scenes-small-seed0" / "config.toml")
+    assert config.train.start == runs / "mosaicos-mosaics-small-seed0"
+
+
+@pytest.mark.slow
+def test_steps_are_timed_on_the_data_and_nothing_of_it_stays(drawn_lvis: Path, tmp_path: Path) -> None:
+    words = ("clis_cli", "compare", "baseline-tiny", "--data", str(drawn_lvis), "--minutes", "0.01", "--seeds", "0")
+    record = json.loads(run_module(*words, "-o", "out", "--json", folder=tmp_path).stdout)
+    seconds = record["step_seconds"]["baseline-tiny"]
+    assert record["rows"][0]["iterations"] == max(1, int(0.6 / seconds))
+    assert {path.name for path in (tmp_path / "out" / "runs").iterdir()} == {".cache", "baseline-tiny-seed0"}
