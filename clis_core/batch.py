@@ -16,6 +16,20 @@ Losses = dict[str, Tensor]
 """Scalars by name, already weighted: their sum is what is minimised (CLIS, eq. 2)."""
 
 
+class Verified(NamedTuple):
+    """What a federated data set says of an image beside its boxes (LVIS, Gupta et al. 2019, sec. 3).
+
+    Classes that are in neither and have no box in the image may be there all the same.
+
+    Attributes:
+        absent: int64 ``[A]``, labels 1..C that were looked for and are not there.
+        partial: int64 ``[E]``, labels 1..C of which some objects may have no box.
+    """
+
+    absent: Tensor
+    partial: Tensor
+
+
 class Target(NamedTuple):
     """The boxes of one training image.
 
@@ -24,18 +38,20 @@ class Target(NamedTuple):
         labels: int64 ``[M]``, 1..C.
         ignored: float32 ``[G, 4]``, xyxy likewise: what lies on these is no background; None where there are none.
         seed: of what training draws at random for the image, 0..2^62 - 1; None: from torch's global random numbers.
+        verified: what is known of classes without a box; None where every object of every class has its box.
     """
 
     boxes: Tensor
     labels: Tensor
     ignored: Tensor | None = None
     seed: int | None = None
+    verified: Verified | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same on a device."""
         ignored = None if self.ignored is None else self.ignored.to(device, non_blocking=True)
         boxes, labels = (x.to(device, non_blocking=True) for x in (self.boxes, self.labels))
-        return Target(boxes, labels, ignored, self.seed)
+        return self._replace(boxes=boxes, labels=labels, ignored=ignored)  # the rest is needed on the CPU
 
 
 class Detection(NamedTuple):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE
 from clis_core.files import TEMPORARY, sync_folder, write_text
 
-VERSION = 1
+VERSION = 2
 """Raised whenever what is stored changes, so that older folders are written anew."""
 
 Arrays = dict[str, NDArray[Any]]

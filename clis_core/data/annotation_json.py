@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from clis_core.categories import Categories, Category
@@ -60,7 +60,8 @@ class AnnotationFields(Struct, gc=False):
 
 
 class _Image(ImageFields, gc=False):
-    neg_category_ids: Raw = Raw(b"")
+    neg_category_ids: list[int] | None = None
+    not_exhaustive_category_ids: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Annotations:
         category_ids: int64 ``[A]``.
         xywh: float64 ``[A, 4]``, left, top, width, height in pixels, as written.
         crowd: bool ``[A]``.
+        absent: of each image, category ids known to be absent (``neg_category_ids``); [] where it is silent.
+        partial: likewise, category ids of which some boxes may lack (``not_exhaustive_category_ids``).
     """
 
     categories: Categories
@@ -90,6 +93,8 @@ class Annotations:
     category_ids: NDArray[np.int64]
     xywh: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    absent: list[list[int]]
+    partial: list[list[int]]
 
 
 def read_json(path: Path) -> Annotations:
@@ -113,7 +118,7 @@ def read_json(path: Path) -> Annotations:
     names, url_names = _names(path, images)
     return Annotations(
         categories=classes,
-        is_lvis=any(bytes(i.neg_category_ids) for i in images),
+        is_lvis=any(i.neg_category_ids is not None for i in images),
         image_ids=image_ids,
         sizes=np.array([(i.height, i.width) for i in images], np.int32),
         names=names,
@@ -122,6 +127,8 @@ def read_json(path: Path) -> Annotations:
         category_ids=annotations.category_ids,
         xywh=annotations.xywh,
         crowd=annotations.crowd,
+        absent=[i.neg_category_ids or [] for i in images],
+        partial=[i.not_exhaustive_category_ids or [] for i in images],
     )
 
 

@@ -99,15 +99,26 @@ class AnnotationTable:
         start, stop = self.offsets[index], self.offsets[index + 1]
         return self.boxes[start:stop], self.labels[start:stop]
 
+    def verified(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """Labels known to be absent from an image, and those of which boxes may lack; None where nothing lacks."""
+        if not self.is_lvis:
+            return None
+        absent, partial = (self._part(kind, index) for kind in ("absent", "partial"))
+        return absent, partial
+
     def image_counts(self) -> NDArray[np.int64]:
         """Number of images that hold each class: int64 ``[C]``, by label - 1, read-only."""
         counts: NDArray[np.int64] = self._arrays["image_counts"]
         return counts
 
     def _text(self, kind: str, index: int) -> str:
+        return self._part(kind, index).tobytes().decode()
+
+    def _part(self, kind: str, index: int) -> NDArray[Any]:
+        """An image's part of what is stored of all images, one after the other."""
         ends = self._arrays[f"{kind}_ends"]
         start = ends[index - 1] if index else 0
-        return self._arrays[kind][start : ends[index]].tobytes().decode()
+        return self._arrays[kind][start : ends[index]]
 
     def _texts(self, kind: str) -> list[str]:
         text, ends = self._arrays[kind].tobytes(), self._arrays[f"{kind}_ends"].tolist()
@@ -175,6 +186,12 @@ def _tabulate(read: Annotations) -> tuple[Arrays, dict[str, Any]]:
         encoded = [t.encode() for t in texts]
         arrays[kind] = np.frombuffer(b"".join(encoded), np.uint8)
         arrays[f"{kind}_ends"] = np.cumsum([len(t) for t in encoded], dtype=np.int64)
+    for kind, lists in (("absent", read.absent), ("partial", read.partial)):
+        label_of = {category: label for label, category in enumerate(read.categories.ids, start=1)}
+        # Subsets of LVIS keep ids of categories that they have left out.
+        found = [[label_of[i] for i in of_image if i in label_of] for of_image in lists]
+        arrays[kind] = np.array([label for of_image in found for label in of_image], np.int32)
+        arrays[f"{kind}_ends"] = np.cumsum([len(of_image) for of_image in found], dtype=np.int64)
     facts = {
         "categories": read.categories.to_records(),
         "is_lvis": read.is_lvis,

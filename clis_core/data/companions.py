@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clis_core.batch import Companions, Mosaic, Patch
+from clis_core.batch import Companions, Mosaic, Patch, Verified
 from clis_core.categories import Categories
 from clis_core.config.pictures import PicturesConfig
 from clis_core.data.mosaic import compose, covered, draw_picture
@@ -254,6 +254,23 @@ def add_patches(
         boxes = np.concatenate([boxes, pasted])
         labels = np.concatenate([labels, np.array([p.label for p in patches], np.int64)])
     return boxes, labels, pasted if paste.boxes == "ignored" else None
+
+
+def with_patches(verified: Verified, labels: NDArray[np.int64], patches: Sequence[Patch]) -> Verified:
+    """What is known of an image's classes once patches are pasted over it.
+
+    A pasted class is not absent any more; if the image says nothing of it, other objects of it may lack their boxes.
+
+    Args:
+        verified: of the image as it was.
+        labels: int64 ``[M]``, of its own boxes.
+        patches: what is pasted.
+    """
+    pasted = torch.tensor(sorted({p.label for p in patches}), dtype=torch.int64)
+    known = torch.cat((torch.from_numpy(labels), verified.absent))
+    unknown = pasted[~torch.isin(pasted, known)]
+    absent = verified.absent[~torch.isin(verified.absent, pasted)]
+    return Verified(absent, torch.cat((verified.partial, unknown)))
 
 
 def _channels_last(pixels: Tensor) -> Tensor:

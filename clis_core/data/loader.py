@@ -13,11 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clis_core.batch import Batch, RawImage, Target, fit_size
+from clis_core.batch import Batch, RawImage, Target, Verified, fit_size
 from clis_core.config.data import ClassBalanced, DataConfig, RepeatFactor
 from clis_core.config.pictures import PicturesConfig
 from clis_core.data.augment import draw, place_boxes
-from clis_core.data.companions import CompanionLoader, MosaicPart, PatchPart, PictureSet, add_patches, assemble
+from clis_core.data.companions import (
+    CompanionLoader,
+    MosaicPart,
+    PatchPart,
+    PictureSet,
+    add_patches,
+    assemble,
+    with_patches,
+)
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split
 from clis_core.data.sampling import ALONE, ImageOrder, Portion, class_balanced_factors, mixed, repeat_factors
@@ -96,13 +104,18 @@ class TrainingLoader:
             sample = parts[start]
             assert isinstance(sample, _Sample)
             boxes, labels, ignored = sample.boxes, sample.labels, None
+            known = sample.verified
+            verified = known and Verified(*(torch.from_numpy(part.astype(np.int64)) for part in known))
             if self._companions is not None:
                 companions = assemble(list(zip(pixels[start + 1 : stop], parts[start + 1 : stop], strict=True)))  # type: ignore[arg-type]
                 boxes, labels, ignored = add_patches(boxes, labels, companions.patches, self._companions)
+                verified = verified and with_patches(verified, sample.labels, companions.patches)
                 batch.companions.append(companions)
             batch.images.append(RawImage(pixels[start], sample.size, sample.flip, sample.frame))
             no_background = None if ignored is None else torch.from_numpy(ignored)
-            batch.targets.append(Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background, sample.seed))
+            batch.targets.append(
+                Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background, sample.seed, verified)
+            )
             batch.names.append(sample.name)
         return batch
 
@@ -118,6 +131,7 @@ class _Sample:
     name: str
     frame: tuple[int, int]
     seed: int
+    verified: tuple[NDArray[np.int32], NDArray[np.int32]] | None
 
 
 class _TrainingImages:
@@ -156,9 +170,9 @@ class _TrainingImages:
         pixels = read_image(path, exif=data.exif, at_least=min(size), size=(height, width))
         boxes, labels = table.target(index)
         boxes = place_boxes(boxes, (height, width), size, flip)
-        return pixels, _Sample(
-            size, flip, boxes, labels.astype(np.int64), str(path), frame, mixed(self._seed, position) >> 1
-        )
+        seed = mixed(self._seed, position) >> 1
+        verified = table.verified(index)
+        return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path), frame, seed, verified)
 
 
 def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> ImageOrder:

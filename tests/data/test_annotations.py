@@ -149,6 +149,20 @@ def test_lvis_fields(drawn_lvis: Path) -> None:
     assert [c.group for c in counted] == [group_of_count(c["image_count"]) for c in content["categories"]]
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_was_looked_for(tmp_path: Path, cached: bool) -> None:
+    content = small()
+    content["images"][0] |= {"neg_category_ids": [9, 77], "not_exhaustive_category_ids": [2]}
+    content["images"][1] |= {"neg_category_ids": []}
+    path = write(tmp_path, content)
+    table = pickle.loads(pickle.dumps(load_annotations(path, tmp_path / "cache" if cached else None)))
+    assert table.is_lvis
+    # 77 is no category of the file.
+    assert [[part.tolist() for part in table.verified(i)] for i in range(2)] == [[[2], [1]], [[], []]]
+    plain = load_annotations(write(tmp_path, small()), None)
+    assert plain.verified(0) is None
+
+
 def test_unknown_frequency_leaves_the_group_open(tmp_path: Path) -> None:
     content = small()
     content["categories"][0]["frequency"] = 12

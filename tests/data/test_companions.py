@@ -12,11 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from clis_core.batch import Batch, Companions, Patch
+from clis_core.batch import Batch, Companions, Patch, Verified
 from clis_core.categories import Categories, Category
 from clis_core.config.data import DataConfig, RepeatFactor
 from clis_core.config.pictures import PicturesConfig
-from clis_core.data.companions import CompanionLoader, PictureSet, add_patches, assemble, open_pictures
+from clis_core.data.companions import CompanionLoader, PictureSet, add_patches, assemble, open_pictures, with_patches
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.paste import cut_patch, draw_patch
@@ -235,6 +235,29 @@ def test_pasted_boxes_are_ground_truths_unless_they_shall_not(tmp_path: Path) ->
     found, kinds, _ = add_patches(boxes(), np.zeros(0, np.int64), [patch], config(tmp_path))
     assert (found.shape, kinds.tolist()) == ((1, 4), [3])
     assert add_patches(own, labels, [], config(tmp_path)) == (own, labels, None)
+
+
+def test_a_pasted_class_is_not_absent_and_may_lack_boxes() -> None:
+    def patch(label: int) -> Patch:
+        return Patch(torch.zeros(3, 4, 4, dtype=torch.uint8), 0, 0, 1.0, torch.zeros(4), label, 0)
+
+    known = Verified(torch.tensor([4, 5]), torch.tensor([2]))
+    labels = np.array([1, 2])
+    absent, partial = with_patches(known, labels, [patch(5), patch(1), patch(9), patch(9)])
+    assert absent.tolist() == [4]
+    assert partial.tolist() == [2, 9]  # of 9 nobody has said whether there are others
+    assert [part.tolist() for part in with_patches(known, labels, [])] == [[4, 5], [2]]
+
+
+def test_batches_say_what_was_looked_for(split: Split) -> None:
+    loader = TrainingLoader(split, DataConfig(short_sides=(64,), workers=1), 4, 0, 0, 2)
+    names = [split.files.path(i) for i in range(len(split.table))]
+    for batch in loader:
+        for target, name in zip(batch.targets, batch.names, strict=True):
+            known = split.table.verified(names.index(Path(name)))
+            assert known is not None
+            assert target.verified is not None
+            assert [p.tolist() for p in target.to(torch.device("cpu")).verified] == [p.tolist() for p in known]  # type: ignore[union-attr]
 
 
 def test_the_last_part_of_a_training_goes_without_pasting(shards: Shards) -> None:
