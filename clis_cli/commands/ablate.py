@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def ablate(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="II, III, IV, V, VI, VIII, XI, regions or contrast.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="II to VI, VIII, XI, regions, contrast or mtl.")],
     data: Annotated[
         Path | None, typer.Option("--data", "-d", metavar="DIR", help="Data set; the workspace's if left out.")
     ] = None,
@@ -98,7 +98,7 @@ def _print(table: Table, results: Sequence[RowResult]) -> None:
             base = first.mean(name)
             ours = "" if mean is None or base is None or result is first else f"{mean - base:+.1f}"
             paper = ""
-            if result.row.paper and first.row.paper and result is not first:
+            if result.row.paper and first.row.paper and result is not first and n < len(result.row.paper):
                 paper = f" ({result.row.paper[n] - first.row.paper[n]:+.1f})"
             cells.append(ours + paper)
         cells.append(f"{sum(o.minutes for o in result.outcomes) / len(result.outcomes):.1f}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from clis_core.config.class_loss import ClassLossConfig, DenseLossConfig, FocalLoss, SoftmaxLoss
 from clis_core.config.frozen import Frozen, OrFile
@@ -104,6 +104,32 @@ class HeadConfig(Frozen):
     """T of the cosine class layer (Wang et al. 2021 have 20)."""
 
 
+class MtlConfig(Frozen):
+    """Heads of MTL-SSL (Lee, Na and Kim, CVPR 2019), each with a 2fc of its own; ``method.mtl`` teaches them."""
+
+    window: bool = False
+    """Window classification: how much of a window is of which class."""
+    closeness: bool = False
+    """How close to a region objects of other classes are."""
+    refine: bool = False
+    """Class logits are refined by what these heads say of a region and its surroundings."""
+    windows: int = Field(default=5, ge=2, le=9)
+    """Windows that refinement sees of each region, evenly from its box to the whole image."""
+    width: int = Field(default=1024, ge=8)
+    """Width of both fully connected layers of a 2fc."""
+
+    @model_validator(mode="after")
+    def _something_to_refine_by(self) -> MtlConfig:
+        if self.refine and not (self.window or self.closeness):
+            raise ValueError("refine needs a head to refine by: set window or closeness to true")
+        return self
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a head at all."""
+        return self.window or self.closeness
+
+
 class PostprocessConfig(Frozen):
     """From scored boxes to detections."""
 
@@ -123,6 +149,7 @@ class FasterRCNNConfig(Frozen):
     pyramid: PyramidConfig = PyramidConfig()
     rpn: RpnConfig = RpnConfig()
     head: HeadConfig = HeadConfig()
+    mtl: MtlConfig = MtlConfig()
     class_loss: ClassLossConfig = SoftmaxLoss()
     postprocess: PostprocessConfig = PostprocessConfig()
     short_side: int = Field(default=800, ge=32, le=8192)

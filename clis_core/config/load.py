@@ -17,7 +17,7 @@ import tomli_w
 
 from clis_core.config.explain import validate
 from clis_core.config.keys import Key, anchored
-from clis_core.config.pairs import check_pair
+from clis_core.config.pairs import check_learn, check_pair
 from clis_core.config.presets import DEFAULT_PRESET, preset
 from clis_core.config.run import RunConfig
 from clis_core.errors import ConfigError
@@ -69,6 +69,7 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
     forgotten = method.get("kind") == "supervised" and {"alpha", "beta"} & method.keys()
     config = validate(RunConfig, merged, source, hint=_HINT_CLIS if forgotten else _HINT)
     check_pair(config.method, config.detector)
+    check_learn(config.train.learn, config.detector)
     return config
 
 

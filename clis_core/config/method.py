@@ -104,6 +104,26 @@ class DenseTraining(Frozen):
     """Weight of the quality's binary cross entropy, where the head has a quality output."""
 
 
+class MtlTraining(Frozen):
+    """How the auxiliary tasks of MTL-SSL are taught (Lee, Na and Kim, CVPR 2019); ``detector.mtl`` has their heads.
+
+    The foreground mask needs no head at inference, so that its weight switches it on.
+    """
+
+    window_weight: float = Field(default=1.0, gt=0)
+    """Weight of the loss of window classification."""
+    closeness_weight: float = Field(default=0.3, gt=0)
+    """Weight of the closeness loss."""
+    foreground_weight: float = Field(default=0.0, ge=0)
+    """Weight of the foreground loss; 0 is without this task. The paper has 1."""
+    refine_weight: float = Field(default=1.0, gt=0)
+    """Weight of the class loss of refined logits."""
+    windows: int = Field(default=64, ge=1)
+    """Random windows an image."""
+    shortest: int = Field(default=32, ge=1)
+    """Shortest side of a random window, pixels of the resized image."""
+
+
 class SupervisedConfig(Frozen):
     """Learn from boxes alone; ``rpn`` and ``roi`` are for Faster R-CNN, ``dense`` is for RetinaNet and FCOS."""
 
@@ -111,6 +131,7 @@ class SupervisedConfig(Frozen):
     rpn: RpnTraining = RpnTraining()
     roi: RoiTraining = RoiTraining()
     dense: DenseTraining = DenseTraining()
+    mtl: MtlTraining = MtlTraining()
 
 
 class ClisConfig(Frozen):
@@ -143,5 +164,6 @@ class ClisConfig(Frozen):
     """f_d of eq. 1: of the sub-network that learns, with gradient, or of its slow copy, without."""
     mask_same_class: bool = False
     """Whether keys of the instance's own class are no negatives; eq. 1 has no such mask."""
+    mtl: MtlTraining = MtlTraining()
     siamese: bool = True
     """Whether pictures pass through the very sub-network of instance classification (SS of table II)."""

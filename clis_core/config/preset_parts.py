@@ -69,6 +69,17 @@ def small_size(head: Table | None = None) -> Table:
     }
 
 
+def with_mtl(base: Table, *, small: bool = False) -> Table:
+    """A preset with all tasks and the refinement of MTL-SSL; ``small`` is for images of a few hundred pixels."""
+    method: Table = base.get("method", {"kind": "supervised"})
+    heads: Table = {"window": True, "closeness": True, "refine": True}
+    training: Table = {"foreground_weight": 1.0}
+    if small:
+        heads["width"] = base["detector"]["head"]["width"]
+        training |= {"windows": 32, "shortest": 16}
+    return {**base, "detector": {**base["detector"], "mtl": heads}, "method": {**method, "mtl": training}}
+
+
 def adamw(iterations: int) -> Table:
     """A small training."""
     return {

@@ -13,6 +13,7 @@ from clis_core.config.class_loss_presets import CLASS_LOSS_PRESETS
 from clis_core.config.decoupled_presets import DECOUPLED_PRESETS
 from clis_core.config.dense_presets import DENSE_PRESETS
 from clis_core.config.image_presets import IMAGE_PRESETS
+from clis_core.config.mtl_presets import MTL_PRESETS
 from clis_core.config.preset_parts import (
     CLIS,
     LVIS,
@@ -25,6 +26,7 @@ from clis_core.config.preset_parts import (
     full_size,
     sgd,
     small_size,
+    with_mtl,
 )
 from clis_core.errors import ConfigError
 
@@ -94,6 +96,11 @@ def clis_small() -> Table:
     }
 
 
+def clis_mtl_small() -> Table:
+    """CLIS with the auxiliary tasks of MTL-SSL on the detector of clis-small: in neither paper."""
+    return with_mtl(clis_small(), small=True)
+
+
 def baseline_small() -> Table:
     """Faster R-CNN, MobileNetV2 at 256 px, minutes on a laptop: CLIS, table II, baseline in small."""
     return {"detector": small_size(), "data": SMALL_DATA, "method": SMALL_METHOD, "train": SMALL_TRAIN}
@@ -130,6 +137,16 @@ def clis_tiny() -> Table:
         "method": {**base["method"], "kind": "clis", "projector": 32},
         "pictures": {"s": 4, "t": 1, "mosaic": 96, "paste": {"min_side": 12}},
     }
+
+
+def mtl_ssl_tiny() -> Table:
+    """MTL-SSL with the detector of baseline-tiny, for drawn data and tests; no number in the paper."""
+    return with_mtl(baseline_tiny(), small=True)
+
+
+def clis_mtl_tiny() -> Table:
+    """CLIS with the auxiliary tasks of MTL-SSL on the detector of clis-tiny, for drawn data; in neither paper."""
+    return with_mtl(clis_tiny(), small=True)
 
 
 def baseline_drawn() -> Table:
@@ -213,6 +230,9 @@ PRESETS: dict[str, Callable[[], Table]] = {
     "baseline-tiny": baseline_tiny,
     "specialised-tiny": specialised_tiny,
     "clis-tiny": clis_tiny,
+    "clis-mtl-small": clis_mtl_small,
+    "mtl-ssl-tiny": mtl_ssl_tiny,
+    "clis-mtl-tiny": clis_mtl_tiny,
     "baseline-drawn": baseline_drawn,
     "specialised-drawn": specialised_drawn,
     "clis-drawn": clis_drawn,
@@ -220,6 +240,7 @@ PRESETS: dict[str, Callable[[], Table]] = {
     **DECOUPLED_PRESETS,
     **IMAGE_PRESETS,
     **DENSE_PRESETS,
+    **MTL_PRESETS,
 }
 
 

@@ -14,6 +14,7 @@ from clis_core.batch import Detection, ImageBatch
 from clis_core.config.detector import FasterRCNNConfig
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
 from clis_core.detectors.encoder import Encoder
+from clis_core.detectors.mtl import MtlHeads
 from clis_core.detectors.postprocess import select
 from clis_core.detectors.preprocess import Preprocess, unscaled
 from clis_core.detectors.roi_heads import Embedded, RegionHead
@@ -58,6 +59,8 @@ class FasterRCNN(nn.Module):
         self.pool = RoiPool(pooled, config.head.pool, config.head.sampling_ratio, config.head.level_size)
         class_loss = build_class_loss(config.class_loss, num_classes, counts)
         self.head = RegionHead(config.head, config.pyramid.channels, num_classes, class_loss)
+        inputs = config.pyramid.channels * config.head.pool**2
+        self.mtl = MtlHeads(config.mtl, inputs, num_classes, class_loss.num_logits) if config.mtl.any else None
 
     def pool_regions(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """RoI features ``[R, C, P, P]`` of N tensors of boxes, from the levels of `encoder`."""
@@ -82,8 +85,72 @@ class FasterRCNN(nn.Module):
         proposals = self.rpn.propose(
             self.rpn(batch.pixels, features), batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou
         )
-        embedded = self.head.embed(self.pool_regions(features, proposals))
-        return Scored(proposals, embedded, self.head.scores(embedded))
+        pooled = self.pool_regions(features, proposals)
+        embedded = self.head.embed(pooled)
+        logits = self.class_logits(embedded.cls, features, proposals, batch.sizes, pooled)
+        return Scored(proposals, embedded, self.head.scores(logits, embedded.loc))
+
+    def class_logits(
+        self,
+        cls: Tensor,
+        features: list[Tensor],
+        regions: list[Tensor],
+        sizes: list[tuple[int, int]],
+        pooled: Tensor,
+    ) -> Tensor:
+        """Class logits ``[R, K]`` as inference has them: refined where the config says so.
+
+        Args:
+            cls: of the 2fc of classification, ``[R, D]``.
+            features: levels of `encoder`.
+            regions: N tensors ``[R_i, 4]``, all of an image's regions.
+            sizes: (height, width) of each image.
+            pooled: their features.
+        """
+        logits = self.head.fc_cls(cls)
+        if self.mtl is None or self.mtl.fc_refine is None:
+            return logits  # type: ignore[no-any-return]
+        closeness = None if self.mtl.closeness is None else self.mtl.closeness(pooled)
+        return self.refined(logits, features, regions, sizes, pooled, closeness)
+
+    def refined(
+        self,
+        logits: Tensor,
+        features: list[Tensor],
+        regions: list[Tensor],
+        sizes: list[tuple[int, int]],
+        pooled: Tensor,
+        closeness: Tensor | None,
+    ) -> Tensor:
+        """Class logits ``[R, K]`` refined by the surroundings of regions; see `class_logits`.
+
+        Args:
+            logits: of the class layer.
+            features: as there.
+            regions: as there.
+            sizes: as there.
+            pooled: as there.
+            closeness: logits of the regions ``[R, C]``, where there is such a head.
+        """
+        assert self.mtl is not None, "the config has no heads"
+        said = []
+        with torch.no_grad():
+            if self.mtl.window is not None:
+                said.append(self._windows_of(self.mtl, features, regions, sizes, pooled))
+            if closeness is not None:
+                counts = [len(boxes) for boxes in regions]
+                means = [part.mean(dim=0, keepdim=True).expand_as(part) for part in torch.split(closeness, counts)]
+                said.append(torch.cat(means))
+        return self.mtl.refined(logits, said)
+
+    def _windows_of(
+        self, mtl: MtlHeads, features: list[Tensor], regions: list[Tensor], sizes: list[tuple[int, int]], pooled: Tensor
+    ) -> Tensor:
+        assert mtl.window is not None, "asked for where there is one"
+        around = [mtl.surroundings(b, b.new_tensor([[0, 0, w, h]])) for b, (h, w) in zip(regions, sizes, strict=True)]
+        own = torch.split(mtl.window(pooled), [len(boxes) for boxes in regions])
+        far = torch.split(mtl.window(self.pool_regions(features, around)), [len(windows) for windows in around])
+        return torch.cat([mtl.windows_of(*parts) for parts in zip(own, far, strict=True)])
 
     def detect(self, batch: ImageBatch) -> list[Detection]:
         """Detections in the frame of the resized images."""

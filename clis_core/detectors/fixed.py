@@ -101,12 +101,12 @@ class FixedRegions(nn.Module):
     def __init__(self, detector: FasterRCNN, candidates: int, kernels: Kernels, dtype: torch.dtype) -> None:
         super().__init__()
         self.config, self.num_classes = detector.config.rpn, detector.num_classes
-        self.rpn, self.pool, self.head = detector.rpn, detector.pool, detector.head
+        self.rpn, self.pool, self.head, self.mtl = detector.rpn, detector.pool, detector.head, detector.mtl
         self.candidates, self.kernels, self.dtype = candidates, kernels, dtype
 
     def layers(self) -> list[nn.Module]:
         """What runs in the precision of the network."""
-        return [self.rpn.head, self.head]
+        return [self.rpn.head, self.head, *([self.mtl] if self.mtl is not None else [])]
 
     def forward(self, features: list[Tensor], frame: torch.Size, limit: Tensor) -> FixedPairs:
         """The best pairs of images in a frame.
@@ -117,10 +117,11 @@ class FixedRegions(nn.Module):
             limit: ``[N, 1, 4]``, width, height, width, height of each image.
         """
         proposals, valid = self._propose(features, frame, limit)
-        pooled = self.kernels.pool(self.pool, [f.float() for f in features[:-1]], proposals)
-        embedded = self.head.embed(pooled.to(self.dtype))
+        pooled = self._pool(features, proposals)
+        embedded = self.head.embed(pooled)
+        logits = self._refined(self.head.fc_cls(embedded.cls), features, proposals, valid, limit, pooled)
         count, regions, classes = *proposals.shape[:2], self.num_classes
-        scores = self.head.scores(embedded).view(count, regions, classes)
+        scores = self.head.scores(logits, embedded.loc).view(count, regions, classes)
         scores = torch.where(valid[:, :, None], scores, 0).flatten(1)
         best, pairs = scores.topk(min(self.candidates, regions * classes))  # [N, K]
         region = torch.div(pairs, classes, rounding_mode="floor")
@@ -130,6 +131,31 @@ class FixedRegions(nn.Module):
         boxes = rows(proposals, region)
         boxes = clip(decode(offsets, boxes.flatten(0, 1), ROI_WEIGHTS).view_as(boxes), limit)
         return FixedPairs(best, labels, boxes, pairs.shape[1] == regions * classes)
+
+    def _pool(self, features: list[Tensor], boxes: Tensor) -> Tensor:
+        """Features ``[N * R, channels, P, P]`` of boxes ``[N, R, 4]``."""
+        return self.kernels.pool(self.pool, [f.float() for f in features[:-1]], boxes).to(self.dtype)
+
+    def _refined(
+        self, logits: Tensor, features: list[Tensor], boxes: Tensor, valid: Tensor, limit: Tensor, pooled: Tensor
+    ) -> Tensor:
+        """`FasterRCNN.refined`, where there is refinement; logits are ``[N * R, K]``."""
+        if self.mtl is None or self.mtl.fc_refine is None:
+            return logits
+        count, regions = boxes.shape[:2]
+        said = []
+        if self.mtl.window is not None:
+            frame = torch.cat((torch.zeros_like(limit[..., :2]), limit[..., 2:]), dim=-1)
+            around = self.mtl.surroundings(boxes, frame)
+            far = self.mtl.window(self._pool(features, around)).view(count, around.shape[1], -1)
+            own = self.mtl.window(pooled).view(count, regions, -1)
+            said.append(self.mtl.windows_of(own, far).flatten(0, 1))
+        if self.mtl.closeness is not None:
+            near = self.mtl.closeness(pooled).float().view(count, regions, -1)
+            total = torch.where(valid[:, :, None], near, 0).sum(dim=1, keepdim=True)
+            mean = total / valid.sum(dim=1).clamp(min=1)[:, None, None]
+            said.append(mean.expand_as(near).flatten(0, 1))
+        return self.mtl.refined(logits, said)
 
     def _propose(self, features: list[Tensor], frame: torch.Size, limit: Tensor) -> tuple[Tensor, Tensor]:
         """Proposals ``[N, R, 4]``, best first, and which of them there are, bool ``[N, R]``."""

@@ -103,7 +103,8 @@ def label_regions(
     some = [i for i, boxes in enumerate(proposals) if len(boxes)]
     if some:
         pooled = detector.pool_regions(features, proposals)
-        probabilities = detector.head.class_loss.scores(detector.head.fc_cls(detector.head.cls_2fc(pooled)))
+        logits = detector.class_logits(detector.head.cls_2fc(pooled), features, proposals, batch.sizes, pooled)
+        probabilities = detector.head.class_loss.scores(logits)
         scored = _Scored(torch.cat(proposals), pooled, probabilities, [len(proposals[i]) for i in some])
         sizes = [batch.sizes[i] for i in some]
         for i, region in zip(some, _choose(detector, scored, sizes, [labels[i] for i in some], rule), strict=True):

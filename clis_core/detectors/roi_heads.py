@@ -95,9 +95,14 @@ class RegionHead(nn.Module):
             return full[regions, labels - 1]  # type: ignore[no-any-return]
         return self.offsets(loc[regions], labels)
 
-    def scores(self, embedded: Embedded) -> Tensor:
-        """Scores ``[R, C]``: class probability, times sigmoid(objectness) where there is one (CLIS, sec. III-B5)."""
-        scores = self.class_loss.scores(self.fc_cls(embedded.cls))
+    def scores(self, logits: Tensor, loc: Tensor) -> Tensor:
+        """Scores ``[R, C]``: class probability, times sigmoid(objectness) where there is one (CLIS, sec. III-B5).
+
+        Args:
+            logits: of the classes, ``[R, K]``.
+            loc: ``[R, D]`` of the localisation side.
+        """
+        scores = self.class_loss.scores(logits)
         if self.fc_obj is not None:
-            scores = scores * self.fc_obj(embedded.loc).float().sigmoid()
+            scores = scores * self.fc_obj(loc).float().sigmoid()
         return scores

@@ -134,7 +134,7 @@ def to_record(plan: AblationPlan, results: Sequence[RowResult]) -> dict[str, Any
     first = results[0]
     rows = []
     for result in results:
-        paper = dict(zip(METRICS, result.row.paper, strict=True)) if result.row.paper else None
+        paper = dict(zip(METRICS, result.row.paper, strict=False)) if result.row.paper else None
         rows.append(
             {
                 "row": result.row.name,
@@ -153,7 +153,7 @@ def to_record(plan: AblationPlan, results: Sequence[RowResult]) -> dict[str, Any
 def _paper_difference(row: Row, first: Row) -> Mapping[str, float] | None:
     if row.paper is None or first.paper is None:
         return None
-    return {name: round(a - b, 1) for name, a, b in zip(METRICS, row.paper, first.paper, strict=True)}
+    return {name: round(a - b, 1) for name, a, b in zip(METRICS, row.paper, first.paper, strict=False)}
 
 
 def _minus(a: float | None, b: float | None) -> float | None:

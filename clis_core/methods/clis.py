@@ -20,6 +20,7 @@ from clis_core.losses.contrast import contrastive_loss
 from clis_core.methods.detection_losses import detection_losses
 from clis_core.methods.few_regions import pool_few
 from clis_core.methods.momentum import KeyQueue, MomentumCopy
+from clis_core.methods.mtl_ssl import MtlTasks
 
 
 class Clis(nn.Module):
@@ -37,6 +38,7 @@ class Clis(nn.Module):
         super().__init__()
         self.detector = detector
         self.config = config
+        self.mtl = MtlTasks(config.mtl, detector)
         head = detector.head
         width = head.fc_cls.in_features
         # The siamese branch is the detector's own module (sec. III-B2); only without it are there others.
@@ -58,11 +60,12 @@ class Clis(nn.Module):
         images = detector.preprocess(batch.images)
         paste(images, batch.companions, detector.preprocess)
         features = detector.encoder(images.pixels)
-        losses = detection_losses(detector, images, features, batch.targets, self.config.rpn, self.config.roi)
+        config = self.config
+        losses = detection_losses(detector, images, features, batch.targets, config.rpn, config.roi, self.mtl)
         mosaics = [mosaic for companions in batch.companions for mosaic in companions.mosaics]
         pooled = self._pool_pictures(mosaics)  # [4 m, channels, P, P]
         embedded = self._embed_pictures(pooled)  # [4 m, D]
-        losses["image_class"] = self.config.alpha * self._image_loss(embedded, mosaics)
+        losses["image_class"] = config.alpha * self._image_loss(embedded, mosaics)
         contrast = self._contrast(batch, features, pooled, embedded)
         losses["contrast"] = self._beta() * contrast if self._beta() else contrast * 0.0
         return losses

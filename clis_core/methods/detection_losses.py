@@ -6,6 +6,9 @@ resized image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,6 +20,7 @@ from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.rpn import RpnOutput
 from clis_core.losses.ranks import rows_of, share
 from clis_core.methods.assign import ANCHORS, REGIONS, drawing, match, sample
+from clis_core.methods.mtl_ssl import MtlTasks, Sampled
 
 
 def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) -> Losses:
@@ -84,6 +88,7 @@ def region_losses(
     proposals: list[Tensor],
     targets: list[Target],
     config: RoiTraining,
+    auxiliary: Callable[[Sampled], Losses] | None = None,
     *,
     count: bool = True,
 ) -> Losses:
@@ -95,15 +100,19 @@ def region_losses(
         proposals: of each image.
         targets: of each image.
         config: how it is taught.
+        auxiliary: losses of further tasks that learn from the same regions.
         count: whether the regions enter the class loss's statistics.
 
     Returns:
         ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions) and
-        ``objectness`` (mean over the regions); the regions are those of all processes. Collective under torchrun.
+        ``objectness`` (mean over the regions); the regions are those of all processes; and the
+        ``auxiliary`` ones. Collective under torchrun.
     """
     regions, labels, boxes = sample_regions(proposals, targets, config)
     head = detector.head
-    embedded = head.embed(detector.pool_regions(features, regions))
+    pooled = detector.pool_regions(features, regions)
+    embedded = head.embed(pooled)
+    class_logits = head.fc_cls(embedded.cls)
     label = torch.cat(labels)  # [S]
     objects = (label > 0).nonzero()[:, 0]
     goals = encode(torch.cat(boxes), torch.cat(regions)[objects], ROI_WEIGHTS)
@@ -111,7 +120,7 @@ def region_losses(
     offsets = head.offsets(embedded.loc[objects], label[objects]).float()
     box = F.smooth_l1_loss(offsets, goals, beta=config.beta, reduction="sum") / rows
     losses = {
-        "class": head.class_loss(head.fc_cls(embedded.cls), label, count=count),
+        "class": head.class_loss(class_logits, label, count=count),
         "box": config.box_weight * box,
     }
     if head.fc_obj is not None:
@@ -119,6 +128,8 @@ def region_losses(
         wanted = (label > 0).to(logits)
         objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / rows
         losses["objectness"] = config.objectness_weight * objectness
+    if auxiliary is not None:
+        losses |= auxiliary(Sampled(regions, labels, boxes, pooled, class_logits))
     return losses
 
 
@@ -129,6 +140,7 @@ def detection_losses(
     targets: list[Target],
     rpn: RpnTraining,
     roi: RoiTraining,
+    mtl: MtlTasks | None = None,
     *,
     count: bool = True,
 ) -> Losses:
@@ -141,12 +153,14 @@ def detection_losses(
         targets: N targets.
         rpn: how the proposal network is taught.
         roi: how the second stage is taught.
+        mtl: auxiliary tasks beside it.
         count: whether the regions enter the class loss's statistics.
     """
     output = detector.rpn(images.pixels, features)
     nms_iou = detector.config.rpn.nms_iou
     proposals = detector.rpn.propose(output, images.sizes, rpn.before_nms, rpn.proposals, nms_iou)
+    auxiliary = None if mtl is None else partial(mtl, detector, features, images.sizes, targets)
     return {
         **rpn_losses(output, targets, rpn),
-        **region_losses(detector, features, proposals, targets, roi, count=count),
+        **region_losses(detector, features, proposals, targets, roi, auxiliary, count=count),
     }

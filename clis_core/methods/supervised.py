@@ -11,6 +11,7 @@ from clis_core.detectors.dense import DenseDetector
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.methods.dense_losses import dense_losses
 from clis_core.methods.detection_losses import detection_losses
+from clis_core.methods.mtl_ssl import MtlTasks
 
 
 class Supervised(nn.Module):
@@ -25,6 +26,7 @@ class Supervised(nn.Module):
         super().__init__()
         self.detector = detector
         self.config = config
+        self.mtl = MtlTasks(config.mtl, detector) if isinstance(detector, FasterRCNN) else None
 
     def forward(self, batch: Batch) -> Losses:
         """The weighted losses of one batch; the same keys whatever the batch holds."""
@@ -33,7 +35,7 @@ class Supervised(nn.Module):
         features = detector.encoder(images.pixels)
         match detector:
             case FasterRCNN():
-                return detection_losses(detector, images, features, batch.targets, config.rpn, config.roi)
+                return detection_losses(detector, images, features, batch.targets, config.rpn, config.roi, self.mtl)
             case DenseDetector():
                 return dense_losses(detector, images, features, batch.targets, config.dense)
 

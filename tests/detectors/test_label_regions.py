@@ -71,7 +71,7 @@ def scored(detector: FasterRCNN) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         pooled = detector.pool_regions([f[n : n + 1] for f in features], [boxes])
         embedded = detector.head.embed(pooled)
         probabilities = detector.head.fc_cls(embedded.cls).softmax(dim=1)[:, 1:]
-        products = detector.head.scores(embedded)
+        products = detector.head.scores(detector.head.fc_cls(embedded.cls), embedded.loc)
         of_class = [
             clip(
                 decode(detector.head.offsets(embedded.loc, torch.full((len(boxes),), c)), boxes, ROI_WEIGHTS),

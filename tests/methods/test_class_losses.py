@@ -81,7 +81,7 @@ def test_the_heads_objectness_multiplies_the_score(name):
         head.fc_obj.bias.fill_(-1.0)
         embedded = head.embed(torch.randn(6, 16, 3, 3))
         wanted = head.class_loss.scores(head.fc_cls(embedded.cls)) * head.fc_obj(embedded.loc).sigmoid()
-        torch.testing.assert_close(head.scores(embedded), wanted)
+        torch.testing.assert_close(head.scores(head.fc_cls(embedded.cls), embedded.loc), wanted)
 
 
 def test_without_weight_sharing_pictures_have_a_class_layer_of_the_same_kind():

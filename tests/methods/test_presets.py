@@ -33,6 +33,8 @@ def test_preset(name):
         expected = set(BOXES) | ({"objectness"} if config.detector.head.objectness else set())
     elif config.detector.head.quality != "none":
         expected.add("quality")
+    if config.method.kind in ("supervised", "clis") and config.method.mtl.foreground_weight:
+        expected |= {"window", "closeness", "foreground", "class_refined"}
     expected |= OF_PICTURES.get(config.method.kind, set())
     for boxes in ((2, 1), (0, 0), (1,)):
         batch = some_batch(boxes)

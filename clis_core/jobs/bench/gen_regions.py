@@ -127,7 +127,7 @@ def _is_best(detector: FasterRCNN, pictures: list[Tensor], labels: list[int]) ->
     rpn = detector.config.rpn
     proposals = detector.rpn.propose(output, batch.sizes, rpn.before_nms, rpn.proposals, rpn.nms_iou)
     embedded = detector.head.embed(detector.pool_regions(features, proposals))
-    scores = detector.head.scores(embedded)  # [R, C]
+    scores = detector.head.scores(detector.head.fc_cls(embedded.cls), embedded.loc)  # [R, C]
     first = 0
     for region, boxes, label, size in zip(found, proposals, labels, batch.sizes, strict=True):
         best = first + int(scores[first : first + len(boxes), label - 1].argmax())
