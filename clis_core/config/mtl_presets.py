@@ -25,24 +25,24 @@ _UNIFORM: Table = {"sampler": {"kind": "uniform"}, "short_sides": [600], "long_s
 _ONE_BY_ONE: Table = {**sgd(70_000), "batch": 1, "lr": 1e-3, "lr_batch": 1, "clip": 10.0}
 
 
-def baseline_voc_r101() -> Table:
+def baseline_voc_r101_600() -> Table:
     """Faster R-CNN, ResNet-101, 600 px, on VOC, without its tasks: MTL-SSL, VOC07, has C4 (77.0 mAP)."""
     return _paper(0.4, {**_ONE_BY_ONE, "schedule": {"kind": "multistep", "milestones": [5 / 7], "gamma": 0.1}})
 
 
-def mtl_ssl_voc_r101() -> Table:
+def mtl_ssl_voc_r101_600() -> Table:
     """MTL-SSL, ResNet-101, 600 px, on VOC: MTL-SSL, VOC07, has C4 (78.7 mAP)."""
-    return with_mtl(baseline_voc_r101())
+    return with_mtl(baseline_voc_r101_600())
 
 
-def baseline_coco_r101() -> Table:
+def baseline_coco_r101_600() -> Table:
     """Faster R-CNN, ResNet-101, 600 px, on COCO 2017, without its tasks: MTL-SSL has C4 (32.7 AP)."""
     return _paper(0.6, {**sgd(90_000), "clip": 10.0})
 
 
-def mtl_ssl_coco_r101() -> Table:
+def mtl_ssl_coco_r101_600() -> Table:
     """MTL-SSL, ResNet-101, 600 px, on COCO 2017: MTL-SSL has C4 (34.6 AP)."""
-    return with_mtl(baseline_coco_r101())
+    return with_mtl(baseline_coco_r101_600())
 
 
 def mtl_ssl_r50_1x() -> Table:
@@ -57,10 +57,10 @@ def mtl_ssl_small() -> Table:
 
 
 MTL_PRESETS: dict[str, Callable[[], Table]] = {
-    "baseline-voc-r101-600": baseline_voc_r101,
-    "mtl-ssl-voc-r101-600": mtl_ssl_voc_r101,
-    "baseline-coco-r101-600": baseline_coco_r101,
-    "mtl-ssl-coco-r101-600": mtl_ssl_coco_r101,
+    "baseline-voc-r101-600": baseline_voc_r101_600,
+    "mtl-ssl-voc-r101-600": mtl_ssl_voc_r101_600,
+    "baseline-coco-r101-600": baseline_coco_r101_600,
+    "mtl-ssl-coco-r101-600": mtl_ssl_coco_r101_600,
     "mtl-ssl-r50-1x": mtl_ssl_r50_1x,
     "mtl-ssl-small": mtl_ssl_small,
 }

@@ -20,12 +20,26 @@ from clis_core.errors import ConfigError
             "'ranges' does not go with",
             "assign.kind=max-iou",
         ),
+        ("detic-small", {"detector": {"mtl": {"window": True}}}, "'detic' does not teach", "detector.mtl.window=false"),
+        (
+            "retinanet-small",
+            {"method": {"mtl": {"foreground_weight": 0.5}}},
+            "foreground_weight = 0.5 does not go with",
+            "foreground_weight=0",
+        ),
+        ("mtl-ssl-small", {"train": {"learn": "classifier"}}, "'classifier' does not go with", "train.learn=all"),
     ],
 )
 def test_pairs_that_do_not_go(preset, values, words, way_out):
     with pytest.raises(ConfigError, match=words) as caught:
         resolve([preset_layer(preset), Layer("--set", values)])
     assert way_out in caught.value.hint
+
+
+def test_refinement_needs_something_to_refine_by():
+    alone = {"detector": {"mtl": {"refine": True}}}
+    with pytest.raises(ConfigError, match=r"detector\.mtl: refine needs a head to refine by"):
+        resolve([preset_layer("baseline-small"), Layer("--set", alone)])
 
 
 def test_pairs_that_go():
