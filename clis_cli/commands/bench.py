@@ -30,6 +30,7 @@ Name = Literal[
     "report",
     "inference",
     "inference-dense",
+    "mtl-labels",
 ]
 
 

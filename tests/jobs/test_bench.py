@@ -4,7 +4,17 @@ import importlib
 
 import pytest
 
-NAMES = ["postprocess", "lvis_eval", "annotations", "train_step", "loading", "build", "shard_reads", "near_duplicates"]
+NAMES = [
+    "postprocess",
+    "lvis_eval",
+    "annotations",
+    "train_step",
+    "loading",
+    "build",
+    "shard_reads",
+    "near_duplicates",
+    "mtl_labels",
+]
 
 
 @pytest.mark.slow
