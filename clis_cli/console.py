@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+METRICS = ("AP", "AP50", "AP50_11", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 
 
 def speaks() -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clis_core.evaluation.metrics import Metrics
 
 EXPORTED = (".onnx", ".pt2", ".safetensors")
-Engine = Literal["hotcoco", "lvis", "pycocotools"]
+Engine = Literal["hotcoco", "lvis", "pycocotools", "voc"]
 WRITTEN = "metrics, class table, mistakes, calibration"
 SHOWN = ("per_class", "mistakes")
 FIXED = ("AP_fixed", "APr_fixed", "APc_fixed", "APf_fixed", "AP_pool", "APr_pool", "APc_pool", "APf_pool")

@@ -41,9 +41,9 @@ class DataConfig(Frozen):
     root: Path | None = None
     """Folder of a data set in a known layout; gives the json files and the images that are not named below."""
     train: Path | None = None
-    """Annotation json of the training images (LVIS v1, LVIS v0.5 or COCO)."""
+    """Annotation json of the training images (LVIS v1, LVIS v0.5 or COCO); or an image list of VOC."""
     val: Path | None = None
-    """Annotation json of the validation images."""
+    """Annotation json of the validation images; or an image list of VOC."""
     train_images: Path | None = None
     """Folder that the training images' file names start from."""
     val_images: Path | None = None

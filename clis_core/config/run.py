@@ -20,8 +20,9 @@ class EvalConfig(Frozen):
 
     batch: int = Field(default=1, ge=1)
     """Images that the detector takes at a time."""
-    engine: Literal["hotcoco", "lvis", "pycocotools"] | None = None
-    """None: hotcoco for LVIS files, pycocotools for COCO files. "lvis" is the slow authority for LVIS."""
+    engine: Literal["hotcoco", "lvis", "pycocotools", "voc"] | None = None
+    """None: hotcoco for LVIS files, pycocotools for COCO files, voc for lists of VOC. "lvis" is the slow authority for
+    LVIS."""
 
 
 class RunConfig(Frozen):

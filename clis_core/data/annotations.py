@@ -1,4 +1,6 @@
-"""An LVIS or COCO annotation json goes in; one compact table of arrays comes out, memory-mapped from a cache.
+"""An annotation json of LVIS or COCO, or a list of VOC, goes in; one compact table of arrays comes out.
+
+The arrays of a json are memory-mapped from a cache.
 
 N images, M boxes, C classes.
 """
@@ -15,6 +17,7 @@ from clis_core.categories import Categories
 from clis_core.data import annotation_cache
 from clis_core.data.annotation_cache import Arrays
 from clis_core.data.annotation_json import Annotations, read_json
+from clis_core.data.voc import is_voc, read_voc
 from clis_core.errors import DataError
 
 
@@ -22,7 +25,7 @@ class Dropped(NamedTuple):
     """Annotations that are not in the table.
 
     Attributes:
-        crowd: those that mark a crowd (``iscrowd``).
+        crowd: those that mark a crowd (``iscrowd``), and difficult ones of VOC.
         degenerate: boxes without width or height, not finite, or outside their image.
     """
 
@@ -36,7 +39,7 @@ class AnnotationTable:
     Pickled, a cached table is a path: a worker maps the same file again, and it costs no memory.
 
     Attributes:
-        path: the json file.
+        path: the json file; of VOC, the image list.
         categories: the classes; groups are those that the file gives.
         is_lvis: whether the images carry ``neg_category_ids``.
         dropped: what was left out.
@@ -129,13 +132,15 @@ def load_annotations(path: Path, cache: Path | None) -> AnnotationTable:
     """Read an annotation json, once: the next time its arrays are mapped from the cache.
 
     Args:
-        path: LVIS v1, LVIS v0.5 or COCO json.
+        path: LVIS v1, LVIS v0.5 or COCO json; or an image list of VOC, see `clis_core.data.voc`.
         cache: folder for the arrays, by content of the json; None reads the json and stores nothing. A cache
             that is damaged is written anew; one that cannot be written is done without.
 
     Raises:
         DataError: the file is missing or not such a json, or a record in it is wrong; names file and record.
     """
+    if is_voc(path):  # thousands of small files, that are read in less time than checked for changes
+        return _table(path, *_tabulate(_of_voc(path)), None)
     if cache is not None:
         try:
             folder = cache / annotation_cache.content_hash(path, cache)
@@ -147,6 +152,25 @@ def load_annotations(path: Path, cache: Path | None) -> AnnotationTable:
         if found is not None:
             return _table(path, *found, folder)
     return _table(path, *_tabulate(read_json(path)), None)
+
+
+def _of_voc(path: Path) -> Annotations:
+    found = read_voc(path)
+    nothing: list[list[int]] = [[] for _ in found.names]
+    return Annotations(
+        categories=found.categories,
+        is_lvis=False,
+        image_ids=np.arange(1, len(found.names) + 1),
+        sizes=found.sizes,
+        names=found.names,
+        url_names=[""] * len(found.names),
+        image_of=found.image_of,
+        category_ids=found.category_ids,
+        xywh=found.xywh,
+        crowd=found.difficult,
+        absent=nothing,
+        partial=nothing,
+    )
 
 
 def _table(path: Path, arrays: Arrays, facts: dict[str, Any], folder: Path | None) -> AnnotationTable:

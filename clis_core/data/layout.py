@@ -10,6 +10,7 @@ from typing import Literal
 from clis_core.config.data import DataConfig
 from clis_core.data.annotations import AnnotationTable, load_annotations
 from clis_core.data.images import ImageFiles, locate
+from clis_core.data.voc import find_voc, is_voc, years_root
 from clis_core.errors import ConfigError, DataError
 
 SplitName = Literal["train", "val"]
@@ -74,7 +75,7 @@ class Split:
 
 
 def find_dataset(root: Path) -> Layout:
-    """Find the annotation files of a data set: an official download of LVIS or COCO, a Roboflow export, ...
+    """Find the annotation files of a data set: an official download of LVIS, COCO or VOC, a Roboflow export, ...
 
     Raises:
         DataError: there is no such folder, nothing is found in it, or two files could be one split's.
@@ -99,6 +100,8 @@ def find_json(root: Path, split: SplitName) -> Path | None:
     places = [folder / name for folder in (root, root / "annotations") for name in _JSONS[split]]
     places += [root / folder / _ROBOFLOW for folder in _ROBOFLOW_FOLDERS[split]]
     found = list({p.resolve(): p for p in places if p.is_file()}.values())
+    if not found and (voc := find_voc(root, split)):
+        return voc
     if not found and split == "val" and (root / "test" / _ROBOFLOW).is_file():
         return root / "test" / _ROBOFLOW  # an export that was split in two has no other to validate on
     if len(found) > 1:
@@ -141,6 +144,8 @@ def image_folders(explicit_root: Path | None, json_path: Path, data_root: Path |
     """
     if explicit_root is not None:
         return [explicit_root], [explicit_root.parent]
+    if is_voc(json_path):
+        return [years_root(json_path)], []
     parents = [json_path.parent, json_path.parent.parent]
     bases = list(dict.fromkeys([*([data_root] if data_root else []), *parents]))
     # Only folders of the json's own split: train/1.jpg and val/1.jpg may be two pictures.
@@ -208,7 +213,8 @@ def _split_of(json_path: Path) -> str:
 
 def _looked_for(split: SplitName) -> str:
     folders = ", ".join(f"{name}/{_ROBOFLOW}" for name in _ROBOFLOW_FOLDERS[split])
-    return f"looked for {', '.join(_JSONS[split])} there and in annotations/, and for {folders}"
+    lists = "ImageSets/Main/*.txt and Annotations there and in folders of years, as VOC has them"
+    return f"looked for {', '.join(_JSONS[split])} there and in annotations/, for {folders}, and for {lists}"
 
 
 def _how(split: SplitName) -> str:

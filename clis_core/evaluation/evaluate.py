@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clis_core.categories import Group
 from clis_core.errors import ConfigError
-from clis_core.evaluation import coco, lvis
+from clis_core.evaluation import coco, lvis, voc
 from clis_core.evaluation.analysis import SCORE_CUT, Analysis
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.fixed import PER_CLASS, pooled, short_classes, top_per_class
@@ -23,6 +23,7 @@ from clis_core.evaluation.rows import check_detections
 ENGINES: dict[Protocol, tuple[Engine, ...]] = {
     "lvis": ("hotcoco", "lvis"),
     "coco": ("pycocotools", "hotcoco"),
+    "voc": ("voc",),
 }
 """What can judge a file of each protocol; the first is the default."""
 
@@ -37,10 +38,10 @@ def evaluate(
     """Judge boxes by the protocol of the annotation file.
 
     A file whose images say which classes were looked for (``neg_category_ids``) is judged as LVIS, with 300
-    detections an image; any other as COCO, with 100 detections of a class in an image.
+    detections an image; an image list of VOC as VOC; any other as COCO, with 100 detections of a class in an image.
 
     Args:
-        gt: annotation json, LVIS or COCO.
+        gt: annotation json, LVIS or COCO; or an image list of VOC.
         detections: of any detector, with the ids of that file.
         engine: None takes hotcoco for LVIS and pycocotools for COCO. ``lvis`` is the slow authority.
         groups: ``r``, ``c`` or ``f`` by category id (`clis_core.evaluation.groups`), in place of what the
@@ -53,7 +54,7 @@ def evaluate(
     truth, engine, groups, notes = prepare(gt, engine, groups)
     notes += check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
-    values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
+    values, per_class = _judge(engine, truth, detections, groups, counted)
     return Metrics(values=values, per_class=per_class, engine=engine, protocol=truth.protocol, notes=notes)
 
 
@@ -97,7 +98,7 @@ def evaluate_in_full(
     truth, engine, groups, notes = prepared
     notes = notes + check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
-    values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
+    values, per_class = _judge(engine, truth, detections, groups, counted)
     if every is not None:
         notes += check_detections(every, truth) if every is not detections else []
         values |= _fixed(engine, truth, every, groups, notes)
@@ -122,7 +123,7 @@ def _fixed(
             "AP_fixed and AP_pool are too low."
         )
     counted = counted_detections(truth, every, capped=False)
-    values, _ = summarise(_curves(engine, truth, every, groups, counted, capped=False), groups)
+    values, _ = _judge(engine, truth, every, groups, counted, capped=False)
     fixed = {f"{name}_fixed": values[name] for name in ("AP", "APr", "APc", "APf")}
     return fixed | pooled(truth, every, counted, groups)
 
@@ -131,7 +132,7 @@ def prepare(gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] 
     """What can be done, and can fail, before there are detections; a long training does it first.
 
     Args:
-        gt: annotation json, LVIS or COCO.
+        gt: annotation json, LVIS or COCO; or an image list of VOC.
         engine: as in `evaluate`.
         groups: as in `evaluate`.
 
@@ -155,13 +156,32 @@ def prepare(gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] 
 def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:
     able = ENGINES[truth.protocol]
     if engine is not None and engine not in able:
-        has = "have" if truth.protocol == "lvis" else "have no"
+        why = {
+            "lvis": "its images have neg_category_ids",
+            "coco": "its images have no neg_category_ids",
+            "voc": "an image list beside Annotations",
+        }
         raise ConfigError(
             f"The engine {engine} cannot judge {truth.path}, a file of the {truth.protocol.upper()} protocol "
-            f"(its images {has} neg_category_ids).",
+            f"({why[truth.protocol]}).",
             hint=f"Choose {' or '.join(able)}, or leave the engine out.",
         )
     return engine or able[0]
+
+
+def _judge(
+    engine: Engine,
+    truth: GroundTruth,
+    detections: Detections,
+    groups: Mapping[int, Group],
+    counted: NDArray[np.bool_],
+    *,
+    capped: bool = True,
+) -> tuple[dict[str, float | None], dict[int, float | None]]:
+    """Metrics.values and Metrics.per_class."""
+    if truth.protocol == "voc":
+        return voc.by_voc(truth, detections, groups, counted)
+    return summarise(_curves(engine, truth, detections, groups, counted, capped=capped), groups)
 
 
 def _curves(

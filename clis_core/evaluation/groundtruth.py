@@ -1,4 +1,4 @@
-"""An LVIS or COCO annotation json in, what an evaluator needs of it out, checked."""
+"""An LVIS or COCO annotation json, or an image list of VOC, in, what an evaluator needs of it out, checked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clis_core.categories import Group
 from clis_core.data.annotation_faults import FAULTS, explain
+from clis_core.data.voc import is_voc, read_voc
 from clis_core.errors import DataError
 from clis_core.evaluation.metrics import Protocol
 from clis_core.evaluation.records import CategoryId, ImageId, read_bytes
@@ -65,9 +66,10 @@ class GroundTruth:
         xywh: float64 ``[M, 4]``, x, y, width, height in pixels, exactly as in the file.
         areas: float64 ``[M]``, square pixels: the mask's where the file gives it, else the box's.
         crowd: bool ``[M]``, a region full of objects (COCO's ``iscrowd``).
-        ignored: bool ``[M]``, the ``ignore`` of lvis.
+        ignored: bool ``[M]``, the ``ignore`` of lvis, or the ``difficult`` of VOC.
         mended: whether annotation ids (to 1, 2, ...) or missing areas had to be replaced.
         notes: what was done to the file's contents.
+        voc: whether it is of VOC.
     """
 
     path: Path
@@ -86,10 +88,13 @@ class GroundTruth:
     ignored: NDArray[np.bool_]
     mended: bool
     notes: tuple[str, ...]
+    voc: bool = False
 
     @property
     def protocol(self) -> Protocol:
-        """``lvis`` where any image says which classes were looked for; else ``coco``."""
+        """``lvis`` where any image says which classes were looked for, ``voc`` for its lists; else ``coco``."""
+        if self.voc:
+            return "voc"
         federated = any(x is not None for x in (*self.negatives, *self.not_exhaustive))
         return "lvis" if federated else "coco"
 
@@ -106,6 +111,8 @@ def read_ground_truth(path: Path) -> GroundTruth:
     Raises:
         DataError: the file is missing or malformed; the message names the record and the field.
     """
+    if is_voc(path):
+        return _of_voc(path)
     data = read_bytes(path)
     try:
         file = msgspec.json.decode(data, type=_File)
@@ -148,6 +155,31 @@ def read_ground_truth(path: Path) -> GroundTruth:
         ignored=np.array([bool(b.ignore) for b in boxes], dtype=np.bool_),
         mended=bad_ids or bool(unknown.any()),
         notes=tuple(notes),
+    )
+
+
+def _of_voc(path: Path) -> GroundTruth:
+    found = read_voc(path)
+    ids = np.arange(1, len(found.names) + 1)
+    nothing: list[list[int] | None] = [None] * len(ids)
+    return GroundTruth(
+        path=path,
+        image_ids=ids,
+        negatives=nothing,
+        not_exhaustive=nothing,
+        category_ids=np.array(found.categories.ids),
+        names=[c.name for c in found.categories],
+        groups={},
+        train_images={},
+        box_image_ids=ids[found.image_of],
+        box_category_ids=found.category_ids,
+        xywh=found.xywh,
+        areas=found.xywh[:, 2] * found.xywh[:, 3],
+        crowd=np.zeros(len(found.xywh), np.bool_),
+        ignored=found.difficult,
+        mended=False,
+        notes=(),
+        voc=True,
     )
 
 

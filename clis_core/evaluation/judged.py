@@ -85,7 +85,7 @@ def objects_of(truth: GroundTruth) -> Objects:
     keys = pair_keys(truth, truth.box_image_ids, truth.box_category_ids)
     order = np.flatnonzero(used)[np.argsort(keys[used], kind="stable")]
     crowd = np.zeros(len(order), dtype=np.bool_) if federated else truth.crowd[order]
-    ignored = (truth.ignored[order] if federated else crowd) | ~_in_range(truth.areas[order])
+    ignored = (crowd if truth.protocol == "coco" else truth.ignored[order]) | ~_in_range(truth.areas[order])
     category, image = np.divmod(keys[order], len(truth.image_ids))
     return Objects(
         category=category,
@@ -135,7 +135,7 @@ def counted_detections(truth: GroundTruth, detections: Detections, *, capped: bo
         capped: whether LVIS's cap applies.
     """
     known = np.isin(detections.category_ids, truth.category_ids)
-    if truth.protocol == "coco":
+    if truth.protocol != "lvis":
         return known
     best = known & top_per_image(detections.image_ids, detections.scores, LVIS_CAP) if capped else known
     rows = np.flatnonzero(best)
@@ -151,7 +151,7 @@ def counted_detections(truth: GroundTruth, detections: Detections, *, capped: bo
 
 def cap_notes(truth: GroundTruth, detections: Detections) -> list[str]:
     """Say where the protocol's cap leaves detections out."""
-    if not len(detections):
+    if not len(detections) or truth.protocol == "voc":  # which has none
         return []
     if truth.protocol == "lvis":
         most, cap, what = np.unique(detections.image_ids, return_counts=True)[1], LVIS_CAP, "images"

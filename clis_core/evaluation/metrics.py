@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from clis_core.categories import Group
 
-Protocol = Literal["lvis", "coco"]
-Engine = Literal["hotcoco", "lvis", "pycocotools"]
+Protocol = Literal["lvis", "coco", "voc"]
+Engine = Literal["hotcoco", "lvis", "pycocotools", "voc"]
 
 IOU_50, IOU_75 = 0, 5
 """Where 0.50 and 0.75 stand among the thresholds 0.50, 0.55, ..., 0.95."""
@@ -32,10 +32,11 @@ class Metrics:
             Both protocols: AP, AP50, AP75, APs, APm, APl and APr, APc, APf (rare, common, frequent).
             LVIS: AR@300, ARs@300, ARm@300, ARl@300 (300 detections an image).
             COCO: AR@1, AR@10, AR@100, ARs@100, ARm@100, ARl@100 (detections of a class in an image).
+            VOC: AP, AP50, AP75, AP50_11 and APr, APc, APf (`clis_core.evaluation.voc`).
             Where asked for: AP_fixed, APr_fixed, ... and AP_pool, APr_pool, ... (`clis_core.evaluation.fixed`).
         per_class: AP in percent points by category id; None where the class has no objects.
         engine: what computed it.
-        protocol: ``lvis`` (federated) or ``coco``.
+        protocol: ``lvis`` (federated), ``coco`` or ``voc``.
         notes: what a reader of the numbers should know, such as boxes left out.
         records: json-able, by the names of the files that `clis eval` makes of them: ``per_class``, ``mistakes``,
             ``calibration`` (`clis_core.evaluation.analysis`). Empty where only metrics were asked for.

@@ -90,7 +90,7 @@ class Keeper:
         self.state.pending = False
         self.metrics = metrics
         self.reporter.record("eval", {"step": self.state.step, **metrics})
-        value = metrics[self.config.best]
+        value = metrics.get(self.config.best)
         if value is None:
             self.reporter.warn(f"No {self.config.best} on this data set, so there is no best.pt; set train.best.")
         elif self.state.best is None or value > self.state.best:
