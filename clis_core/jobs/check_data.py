@@ -22,6 +22,7 @@ from clis_core.data.check.rules import RULES
 from clis_core.data.check.splits import check_splits
 from clis_core.data.layout import SplitName, find_dataset, image_folders, json_of
 from clis_core.data.shards.reader import Shards
+from clis_core.data.voc import is_voc
 from clis_core.errors import ConfigError
 from clis_core.report import Reporter
 
@@ -136,6 +137,11 @@ def _jsons(data: DataConfig) -> dict[SplitName, Path | None]:
 def _check_split(
     path: Path, split: SplitName, data: DataConfig, options: CheckOptions, findings: Findings, report: CheckReport
 ) -> _Checked:
+    if is_voc(path):
+        raise ConfigError(
+            f"{path} is of PASCAL VOC; what is checked here are the jsons of LVIS and COCO.",
+            hint="VOC's files are checked as they are read: clis doctor --data DIR",
+        )
     file = read_raw(path, split, findings)
     usable = check_boxes(file, split, findings)
     check_images(file, usable, split, findings)

@@ -59,7 +59,7 @@ def say(log: Reporter, run: TrainingRun, device: torch.device, *, resume: bool) 
     if any(table.dropped):
         log.warn(
             f"Left out of training: {table.dropped.degenerate} boxes without area inside their image, "
-            f"{table.dropped.crowd} crowd boxes."
+            f"{table.dropped.crowd} crowd or difficult boxes."
         )
     if pictures:
         covered = len(set(pictures.labels.tolist()))

@@ -2,7 +2,10 @@
 
 import pytest
 
+from clis_core.config.data import DataConfig
 from clis_core.config.load import Layer, preset_layer, resolve
+from clis_core.errors import ConfigError
+from clis_core.jobs.check_data import CheckOptions, check_data
 from clis_core.jobs.evaluate import evaluate_run
 from clis_core.jobs.train import train
 from clis_core.report import SilentReporter
@@ -21,3 +24,9 @@ def test_training_and_evaluation(tmp_path):
     assert again.protocol == "voc"
     assert again.values["AP50"] == result.metrics["AP50"]
     assert (tmp_path / "run" / "log.jsonl").read_text().count("window") == 2
+
+
+def test_the_check_of_jsons_says_that_it_is_one(tmp_path):
+    year = draw_voc(tmp_path)
+    with pytest.raises(ConfigError, match="is of PASCAL VOC"):
+        check_data(DataConfig(root=year), None, CheckOptions(), reporter=SilentReporter())
