@@ -57,7 +57,8 @@ def _parts(config: DetectorConfig) -> str:
     if isinstance(config, FasterRCNNConfig):
         sides = "task-specialised 2fc" if config.head.specialised else "one 2fc"
         objectness = ", objectness" if config.head.objectness else ""
-        return f"Faster R-CNN with a feature pyramid: {backbone}, {sides}{objectness}"
+        refined = ", class refined by surroundings (MTL-SSL)" if config.mtl.refine else ""
+        return f"Faster R-CNN with a feature pyramid: {backbone}, {sides}{objectness}{refined}"
     name = "RetinaNet" if config.kind == "retinanet" else "FCOS"
     quality = f", {config.head.quality}" if config.head.quality != "none" else ""
     return f"{name}: {backbone}, {config.class_loss.kind} loss{quality}"

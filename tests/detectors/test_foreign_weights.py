@@ -10,7 +10,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from clis_core.config.class_loss import Eqlv2Loss
-from clis_core.config.detector import BackboneConfig, FasterRCNNConfig, HeadConfig, PyramidConfig
+from clis_core.config.detector import BackboneConfig, FasterRCNNConfig, HeadConfig, MtlConfig, PyramidConfig
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.foreign_weights import foreign_layout, load_foreign
 from clis_core.errors import CheckpointError
@@ -172,6 +172,13 @@ def test_a_specialised_head_gets_the_layers_on_both_sides(theirs):
     expected = theirs.roi_heads.box_head.fc7.weight
     assert torch.equal(detector.head.cls_2fc.fc7.weight, expected)
     assert torch.equal(detector.head.loc_2fc.fc7.weight, expected)
+
+
+def test_auxiliary_heads_keep_their_first_weights(theirs):
+    detector = ours(mtl=MtlConfig(window=True, refine=True, width=16))
+    imported = load_foreign(detector, theirs.state_dict(), "file")
+    assert imported.kept
+    assert all(name.startswith("mtl.") for name in imported.kept)
 
 
 def test_levels_of_a_shorter_pyramid_are_found_by_their_stride(theirs):

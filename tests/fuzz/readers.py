@@ -32,6 +32,7 @@ from clis_core.data.sources.label_from import parse_label_from
 from clis_core.data.sources.listing import Listing
 from clis_core.data.sources.open import open_source
 from clis_core.data.taxonomy import concepts
+from clis_core.data.voc import _names, _read_xml
 from clis_core.detectors.checkpoint import categories_of, config_of, read_checkpoint
 from clis_core.detectors.export.about import from_json
 from clis_core.detectors.weights import read_state
@@ -123,9 +124,18 @@ def readers() -> dict[str, Reader]:
         "list json": Reader("l.json", (json.dumps(detic).encode(),), _listing, {}),
         "picture": Reader("p.jpg", (jpeg, _png()), lambda path: decode(path.read_bytes(), "it"), {}),
         "log": Reader("log.jsonl", (log,), read_log, {}),
+        "voc xml": Reader("a.xml", (_xml(),), _read_xml, {}),
+        "voc list": Reader("l.txt", (b"000005  1\n2008_000001\n",), _names, {}),
         "annotation cache": _cache(truth),
     }
     return {**found, **_evaluations()}
+
+
+def _xml() -> bytes:
+    box = b"<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>30</xmax><ymax>20</ymax></bndbox>"
+    thing = b"<object><name>cat</name><difficult>0</difficult>" + box + b"</object>"
+    size = b"<size><width>40</width><height>30</height></size>"
+    return b"<annotation><filename>a.jpg</filename>" + size + 2 * thing + b"</annotation>"
 
 
 def _stream(path: Path) -> None:

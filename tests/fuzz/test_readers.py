@@ -26,6 +26,7 @@ NAMES = [
     *("shard as a stream", "tar of pictures", "regions", "regions.json", "region list", "region csv", "config"),
     *("clis.toml", "checkpoint", "weights", "safetensors", "about", "map csv", "map json", "split file", "class list"),
     *("addresses csv", "addresses json", "list csv", "list jsonl", "list json", "picture", "log", "annotation cache"),
+    *("voc xml", "voc list"),
     *("calibration.json", "metrics.json", "mistakes.json", "per_class.json"),
 ]
 QUICK = settings(
