@@ -14,14 +14,15 @@ from clis_core.errors import CheckpointError, ConfigError
 CLASSIFIERS = ("head.fc_cls.", "head.conv_cls.")
 STATISTICS = "head.class_loss."
 SCALE = "head.fc_cls.scale"
+AUXILIARY = "mtl."
 
 
 def start_from(detector: Detector, categories: Categories, path: Path, *, reset_classifier: bool = False) -> list[str]:
     """Set a detector's weights to those of a checkpoint, averaged ones if it has them.
 
     The class layer keeps its first weights where the checkpoint's is of another class loss or of another kind, since
-    its columns mean other things. Factors of a class layer are 1 where the checkpoint's has none. Statistics of the
-    class loss begin anew: they are those of a training.
+    its columns mean other things. Factors of a class layer are 1 where the checkpoint's has none, and auxiliary heads
+    keep their first weights where it has none. Statistics of the class loss begin anew: they are those of a training.
 
     Args:
         detector: is changed in place.
@@ -43,9 +44,10 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
         )
     new = shipped.detector.state_dict()
     anew = reset_classifier or _layer(shipped.detector.config) != _layer(detector.config)
-    left = (STATISTICS, *CLASSIFIERS) if anew else (STATISTICS,)
-    if SCALE not in new:
-        left = (*left, SCALE)
+    kept = CLASSIFIERS if anew else ()
+    if not any(name.startswith(AUXILIARY) for name in new):
+        kept = (*kept, AUXILIARY)
+    left = (STATISTICS, *kept) if SCALE in new else (STATISTICS, *kept, SCALE)
     own = detector.state_dict()
     for name in sorted({k for k in own.keys() | new.keys() if not k.startswith(left)}):
         if name not in new or name not in own or new[name].shape != own[name].shape:
@@ -55,7 +57,7 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
                 hint="Take the settings of its run: --config RUN/config.toml, and --set what shall differ",
             )
     detector.load_state_dict({k: v for k, v in new.items() if not k.startswith(left)}, strict=False)
-    return [k for k in own if k.startswith(CLASSIFIERS)] if anew else []
+    return [k for k in own if k.startswith(kept)]
 
 
 def learn_only(detector: Detector, what: Learn) -> None:

@@ -64,6 +64,16 @@ def test_means_spreads_and_differences(tmp_path) -> None:
     assert mean_and_spread([]) is None
 
 
+def test_rows_of_which_the_paper_has_ap_alone(tmp_path) -> None:
+    rows = TABLES["mtl"].rows
+    assert [row.name for row in rows][0::5] == ["baseline", "all three and refinement"]
+    plan = AblationPlan(TABLES["mtl"], "small", (0,), Layer("x", {}), None, None, None, tmp_path)
+    record = to_record(plan, [RowResult(row, [outcome(tmp_path, 0, AP=20.0)]) for row in rows])["rows"]
+    assert record[-1]["paper"] == {"AP": 34.6}
+    assert record[-1]["paper_difference"] == {"AP": 1.9}
+    assert record[1]["paper_difference"] is None
+
+
 @pytest.mark.slow
 def test_a_table_is_run_once_and_read_afterwards(drawn_lvis, tmp_path, monkeypatch) -> None:
     truth = next(drawn_lvis.rglob("*train*.json"))

@@ -5,6 +5,7 @@ import torch
 
 from clis_core.categories import Categories, Category
 from clis_core.config.class_loss import BagsLoss, SeesawLoss, SoftmaxLoss
+from clis_core.config.detector import MtlConfig
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.checkpoint import pack
 from clis_core.errors import CheckpointError, ConfigError
@@ -59,6 +60,20 @@ def test_another_loss_gets_a_class_layer_of_its_own(tmp_path, before, after):
     assert equal(own, first.state_dict()) == own.keys()
     if isinstance(after, BagsLoss):
         assert second.head.class_loss.group.min() >= 0  # of this training's data
+
+
+def test_auxiliary_heads_may_be_added_and_come_along(tmp_path):
+    plain = small_detector().config
+    heads = plain.model_copy(update={"mtl": MtlConfig(window=True, refine=True, width=16)})
+    first, second, third = (build_detector(config, 5) for config in (plain, heads, heads))
+    kept = start_from(second, CLASSES, saved(first, tmp_path / "plain.pt"))
+    assert kept
+    assert all(name.startswith("mtl.") for name in kept)
+    assert equal(second.state_dict(), first.state_dict()) == first.state_dict().keys()
+    assert start_from(third, CLASSES, saved(second, tmp_path / "heads.pt")) == []
+    assert equal(third.state_dict(), second.state_dict()) == second.state_dict().keys()
+    with pytest.raises(CheckpointError, match=r"mtl\.fc_refine\.bias is \[6\] there, none here"):
+        start_from(first, CLASSES, tmp_path / "heads.pt")
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_changed(tmp_path):
