@@ -30,6 +30,31 @@ class Verified(NamedTuple):
     partial: Tensor
 
 
+class Masks(NamedTuple):
+    """Which pixels the objects of an image cover: a bitmap for each of its M boxes.
+
+    Attributes:
+        pixels: uint8 ``[T]``, 0 or 1, one bitmap after the other, row by row.
+        shapes: (height, width) of each; (0, 0) where a box has no mask.
+        windows: float32 ``[M, 4]``, xyxy, pixels of the image as the network sees it: where each bitmap lies, which is
+            stretched over it. Beyond it the object covers nothing.
+    """
+
+    pixels: Tensor
+    shapes: list[tuple[int, int]]
+    windows: Tensor
+
+    def extended(self, count: int) -> Masks:
+        """With so many boxes more that have no mask."""
+        windows = torch.cat((self.windows, self.windows.new_zeros(count, 4)))
+        return Masks(self.pixels, [*self.shapes, *[(0, 0)] * count], windows)
+
+    def bitmaps(self) -> list[Tensor]:
+        """The bitmaps, uint8 ``[h, w]`` each."""
+        parts = torch.split(self.pixels, [h * w for h, w in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+
 class Target(NamedTuple):
     """The boxes of one training image.
 
@@ -39,6 +64,7 @@ class Target(NamedTuple):
         ignored: float32 ``[G, 4]``, xyxy likewise: what lies on these is no background; None where there are none.
         seed: of what training draws at random for the image, 0..2^62 - 1; None: from torch's global random numbers.
         verified: what is known of classes without a box; None where every object of every class has its box.
+        masks: of the boxes, in their order; None where there are none, or nobody looks at them.
     """
 
     boxes: Tensor
@@ -46,12 +72,18 @@ class Target(NamedTuple):
     ignored: Tensor | None = None
     seed: int | None = None
     verified: Verified | None = None
+    masks: Masks | None = None
 
     def to(self, device: torch.device) -> Target:
         """The same on a device."""
         ignored = None if self.ignored is None else self.ignored.to(device, non_blocking=True)
         boxes, labels = (x.to(device, non_blocking=True) for x in (self.boxes, self.labels))
-        return self._replace(boxes=boxes, labels=labels, ignored=ignored)  # the rest is needed on the CPU
+        masks = self.masks
+        if masks is not None:
+            pixels, windows = (x.to(device, non_blocking=True) for x in (masks.pixels, masks.windows))
+            masks = Masks(pixels, masks.shapes, windows)
+        # The rest is needed on the CPU.
+        return self._replace(boxes=boxes, labels=labels, ignored=ignored, masks=masks)
 
 
 class Detection(NamedTuple):
@@ -61,11 +93,23 @@ class Detection(NamedTuple):
         boxes: float32 ``[K, 4]``, xyxy, pixels of the image that was handed in.
         labels: int64 ``[K]``, 1..C.
         scores: float32 ``[K]``, 0..1.
+        masks: float32 ``[K, S, S]``, 0..1, stretched over the boxes; None of a detector without a mask head.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
+    masks: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Detection:
+        """The same on a device."""
+        boxes, labels, scores = (x.to(device) for x in self[:3])
+        return Detection(boxes, labels, scores, None if self.masks is None else self.masks.to(device))
+
+    def only(self, which: Tensor) -> Detection:
+        """Those that ``which``, an index or bool ``[K]``, takes."""
+        boxes, labels, scores = (x[which] for x in self[:3])
+        return Detection(boxes, labels, scores, None if self.masks is None else self.masks[which])
 
 
 class RawImage(NamedTuple):

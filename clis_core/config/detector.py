@@ -130,6 +130,21 @@ class MtlConfig(Frozen):
         return self.window or self.closeness
 
 
+class MaskConfig(Frozen):
+    """The mask head of Mask R-CNN (He et al. 2017): a mask of 2 pool x 2 pool cells for each detection."""
+
+    enabled: bool = False
+    """Whether there is one; the annotations then need a ``segmentation``."""
+    convs: int = Field(default=4, ge=1, le=8)
+    """3 x 3 convolutions before the upsampling."""
+    channels: int = Field(default=256, ge=8, le=2048)
+    """Channels of each."""
+    pool: int = Field(default=14, ge=1, le=56)
+    """RoIAlign output is pool x pool cells."""
+    class_agnostic: bool = False
+    """One mask for all classes instead of one each."""
+
+
 class PostprocessConfig(Frozen):
     """From scored boxes to detections."""
 
@@ -150,6 +165,7 @@ class FasterRCNNConfig(Frozen):
     rpn: RpnConfig = RpnConfig()
     head: HeadConfig = HeadConfig()
     mtl: MtlConfig = MtlConfig()
+    mask: MaskConfig = MaskConfig()
     class_loss: ClassLossConfig = SoftmaxLoss()
     postprocess: PostprocessConfig = PostprocessConfig()
     short_side: int = Field(default=800, ge=32, le=8192)
@@ -254,3 +270,8 @@ class FCOSConfig(Frozen):
 
 DenseConfig = RetinaNetConfig | FCOSConfig
 DetectorConfig = Annotated[FasterRCNNConfig | RetinaNetConfig | FCOSConfig, Field(discriminator="kind")]
+
+
+def finds_masks(config: DetectorConfig) -> bool:
+    """Whether a detector gives a mask for each detection."""
+    return isinstance(config, FasterRCNNConfig) and config.mask.enabled

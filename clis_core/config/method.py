@@ -49,6 +49,8 @@ class RoiTraining(Frozen):
     """Weight of the box loss."""
     objectness_weight: float = Field(default=1.0, ge=0)
     """Weight of L_obj (CLIS, eq. 2), where the head has an objectness output."""
+    mask_weight: float = Field(default=1.0, ge=0)
+    """Weight of the mask loss, where the detector has a mask head."""
 
 
 class MaxIouAssign(Frozen):

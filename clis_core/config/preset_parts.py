@@ -102,3 +102,46 @@ SMALL_TRAIN: Table = {
     "backbone_lr": 0.05,
     "checkpoint_every": 500,
 }
+
+SMALL_PICTURES: Table = {"s": 8, "t": 2, "mosaic": 192, "paste": {"min_side": 24, "until": 0.7}}
+
+TINY_PICTURES: Table = {"s": 4, "t": 1, "mosaic": 96, "paste": {"min_side": 12}}
+
+
+def tiny_size() -> Table:
+    """A detector, its data, what teaches it and its training, for drawn data and tests."""
+    return {
+        **from_nothing("resnet18", channels=32, anchor=4.0, head={"width": 64}, sides=(96, 128)),
+        "train": {**adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
+    }
+
+
+def from_nothing(backbone: str, *, channels: int, anchor: float, head: Table, sides: tuple[int, int]) -> Table:
+    """A small Faster R-CNN that is trained without first weights, and what teaches it; sides are short and long."""
+    short, long = sides
+    return {
+        "detector": {
+            "backbone": {"name": backbone, "init": "none", "frozen_stages": 0, "norm": "group"},
+            "pyramid": {"channels": channels, "strides": [8, 16, 32]},
+            "rpn": {"anchor_scale": anchor, "before_nms": 200, "proposals": 100},
+            "head": {"class_agnostic": True, **head},
+            "short_side": short,
+            "long_side": long,
+        },
+        "data": {
+            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
+            "short_sides": [short],
+            "long_side": long,
+            "workers": 0,
+        },
+        "method": {
+            "kind": "supervised",
+            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
+            "roi": {"samples": 32},
+        },
+    }
+
+
+def with_specialised(base: Table) -> Table:
+    """A preset with separate sub-networks and objectness."""
+    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}

@@ -13,20 +13,26 @@ from clis_core.config.class_loss_presets import CLASS_LOSS_PRESETS
 from clis_core.config.decoupled_presets import DECOUPLED_PRESETS
 from clis_core.config.dense_presets import DENSE_PRESETS
 from clis_core.config.image_presets import IMAGE_PRESETS
+from clis_core.config.mask_presets import MASK_PRESETS
 from clis_core.config.mtl_presets import MTL_PRESETS
 from clis_core.config.preset_parts import (
     CLIS,
     LVIS,
     SMALL_DATA,
     SMALL_METHOD,
+    SMALL_PICTURES,
     SMALL_TRAIN,
     SPECIALISED,
+    TINY_PICTURES,
     Table,
     adamw,
+    from_nothing,
     full_size,
     sgd,
     small_size,
+    tiny_size,
     with_mtl,
+    with_specialised,
 )
 from clis_core.errors import ConfigError
 
@@ -92,7 +98,7 @@ def clis_small() -> Table:
     return {
         **specialised_small(),
         "method": {**SMALL_METHOD, "kind": "clis", "alpha": 0.2},
-        "pictures": {"s": 8, "t": 2, "mosaic": 192, "paste": {"min_side": 24, "until": 0.7}},
+        "pictures": SMALL_PICTURES,
     }
 
 
@@ -118,15 +124,12 @@ def specialised_small() -> Table:
 
 def baseline_tiny() -> Table:
     """Faster R-CNN, ResNet-18 at 96 px without pre-training, for drawn data and tests; no number in CLIS."""
-    return {
-        **_from_nothing("resnet18", channels=32, anchor=4.0, head={"width": 64}, sides=(96, 128)),
-        "train": {**adamw(200), "warmup": 20, "log_every": 10, "checkpoint_every": 100},
-    }
+    return tiny_size()
 
 
 def specialised_tiny() -> Table:
     """The detector of baseline-tiny with separate sub-networks and objectness; no number in CLIS."""
-    return _specialised(baseline_tiny())
+    return with_specialised(baseline_tiny())
 
 
 def clis_tiny() -> Table:
@@ -135,7 +138,7 @@ def clis_tiny() -> Table:
     return {
         **base,
         "method": {**base["method"], "kind": "clis", "projector": 32},
-        "pictures": {"s": 4, "t": 1, "mosaic": 96, "paste": {"min_side": 12}},
+        "pictures": TINY_PICTURES,
     }
 
 
@@ -153,14 +156,14 @@ def baseline_drawn() -> Table:
     """Faster R-CNN, a slim ResNet at 128 px without pre-training, a minute on drawn data; no number in CLIS."""
     head = {"width": 128, "level_size": 96.0}
     return {
-        **_from_nothing("resnet10-slim", channels=48, anchor=2.5, head=head, sides=(128, 160)),
+        **from_nothing("resnet10-slim", channels=48, anchor=2.5, head=head, sides=(128, 160)),
         "train": {**adamw(600), "batch": 8, "lr": 3e-3, "lr_batch": 8, "warmup": 40, "log_every": 20},
     }
 
 
 def specialised_drawn() -> Table:
     """The detector of baseline-drawn with separate sub-networks and objectness; no number in CLIS."""
-    return _specialised(baseline_drawn())
+    return with_specialised(baseline_drawn())
 
 
 def clis_drawn() -> Table:
@@ -180,37 +183,6 @@ def clis_drawn() -> Table:
             "paste": {"min_side": 16, "side": [0.15, 0.45], "until": 0.7},
         },
     }
-
-
-def _from_nothing(backbone: str, *, channels: int, anchor: float, head: Table, sides: tuple[int, int]) -> Table:
-    """A small Faster R-CNN that is trained without first weights, and what teaches it; sides are short and long."""
-    short, long = sides
-    return {
-        "detector": {
-            "backbone": {"name": backbone, "init": "none", "frozen_stages": 0, "norm": "group"},
-            "pyramid": {"channels": channels, "strides": [8, 16, 32]},
-            "rpn": {"anchor_scale": anchor, "before_nms": 200, "proposals": 100},
-            "head": {"class_agnostic": True, **head},
-            "short_side": short,
-            "long_side": long,
-        },
-        "data": {
-            "sampler": {"kind": "repeat-factor", "threshold": 0.05},
-            "short_sides": [short],
-            "long_side": long,
-            "workers": 0,
-        },
-        "method": {
-            "kind": "supervised",
-            "rpn": {"samples": 64, "before_nms": 200, "proposals": 100},
-            "roi": {"samples": 32},
-        },
-    }
-
-
-def _specialised(base: Table) -> Table:
-    """A preset with separate sub-networks and objectness."""
-    return {**base, "detector": {**base["detector"], "head": {**base["detector"]["head"], **SPECIALISED}}}
 
 
 PRESETS: dict[str, Callable[[], Table]] = {
@@ -241,6 +213,7 @@ PRESETS: dict[str, Callable[[], Table]] = {
     **IMAGE_PRESETS,
     **DENSE_PRESETS,
     **MTL_PRESETS,
+    **MASK_PRESETS,
 }
 
 

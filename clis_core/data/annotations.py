@@ -49,6 +49,7 @@ class AnnotationTable:
         boxes: float32 ``[M, 4]``, xyxy, pixels of the image as annotated, clipped to it.
         labels: int32 ``[M]``, 1..C in the order of ``categories``.
         offsets: int64 ``[N + 1]``; image i has the boxes offsets[i] to offsets[i + 1].
+        places: int64 ``[M]``, where in the file's list of annotations each box stands.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class AnnotationTable:
         self.boxes: NDArray[np.float32] = arrays["boxes"]
         self.labels: NDArray[np.int32] = arrays["labels"]
         self.offsets: NDArray[np.int64] = arrays["offsets"]
+        self.places: NDArray[np.int64] = arrays["places"]
         self._arrays = arrays
         self._facts = facts
         for values in arrays.values():
@@ -204,6 +206,7 @@ def _tabulate(read: Annotations) -> tuple[Arrays, dict[str, Any]]:
         "boxes": boxes[keep],
         "labels": labels,
         "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "places": keep,
         "image_counts": np.bincount(pairs % len(ids), minlength=len(ids)),
     }
     for kind, texts in (("names", read.names), ("url_names", read.url_names)):

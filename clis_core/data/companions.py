@@ -245,10 +245,8 @@ def add_patches(
     if not patches:
         return boxes, labels, None
     paste = config.paste
-    if paste.drop_covered < 1 and len(boxes):
-        areas = np.array([[p.left, p.top, p.left + p.pixels.shape[-1], p.top + p.pixels.shape[-2]] for p in patches])
-        stay = np.array([covered(box, areas) <= paste.drop_covered for box in boxes])
-        boxes, labels = boxes[stay], labels[stay]
+    stay = staying(boxes, patches, config)
+    boxes, labels = boxes[stay], labels[stay]
     pasted = np.stack([p.box.numpy() for p in patches])
     if paste.boxes == "truth":
         boxes = np.concatenate([boxes, pasted])
@@ -271,6 +269,15 @@ def with_patches(verified: Verified, labels: NDArray[np.int64], patches: Sequenc
     unknown = pasted[~torch.isin(pasted, known)]
     absent = verified.absent[~torch.isin(verified.absent, pasted)]
     return Verified(absent, torch.cat((verified.partial, unknown)))
+
+
+def staying(boxes: NDArray[np.float32], patches: Sequence[Patch], config: PicturesConfig) -> NDArray[np.bool_]:
+    """Which boxes `add_patches` does not drop as covered, bool ``[M]``; they come first in what it gives."""
+    limit = config.paste.drop_covered
+    if limit >= 1 or not patches:
+        return np.ones(len(boxes), np.bool_)
+    areas = np.array([[p.left, p.top, p.left + p.pixels.shape[-1], p.top + p.pixels.shape[-2]] for p in patches])
+    return np.array([covered(box, areas) <= limit for box in boxes], np.bool_)
 
 
 def _channels_last(pixels: Tensor) -> Tensor:

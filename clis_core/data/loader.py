@@ -24,11 +24,14 @@ from clis_core.data.companions import (
     PictureSet,
     add_patches,
     assemble,
+    staying,
     with_patches,
 )
 from clis_core.data.decode import read_image
 from clis_core.data.layout import Split
+from clis_core.data.masks import PackedMasks, place_masks
 from clis_core.data.sampling import ALONE, ImageOrder, Portion, class_balanced_factors, mixed, repeat_factors
+from clis_core.data.segmentations import Segmentations
 from clis_core.data.workers import load_batches
 
 
@@ -49,6 +52,7 @@ class TrainingLoader:
         companions: how they come.
         iterations: steps of the whole run, of which parts are counted; None takes ``stop_step``.
         portion: which images of a step this process has; it must divide ``batch``.
+        segmentations: of the split's boxes, where masks are learnt.
 
     Attributes:
         order: which images each step holds.
@@ -72,10 +76,11 @@ class TrainingLoader:
         companions: PicturesConfig | None = None,
         iterations: int | None = None,
         portion: Portion = ALONE,
+        segmentations: Segmentations | None = None,
     ) -> None:
         places = batch * (stop_step if iterations is None else iterations)
         maker = CompanionLoader(pictures, companions, seed, places) if pictures and companions else None
-        self._load = _TrainingImages(split, data, seed, maker, portion)
+        self._load = _TrainingImages(split, data, seed, maker, portion, segmentations)
         self._companions = companions if maker else None
         self.order = _image_order(split, data, batch, seed)
         self.companions = maker
@@ -106,16 +111,20 @@ class TrainingLoader:
             boxes, labels, ignored = sample.boxes, sample.labels, None
             known = sample.verified
             verified = known and Verified(*(torch.from_numpy(part.astype(np.int64)) for part in known))
+            own = np.arange(len(boxes))  # those of the boxes that the annotations have
             if self._companions is not None:
                 companions = assemble(list(zip(pixels[start + 1 : stop], parts[start + 1 : stop], strict=True)))  # type: ignore[arg-type]
+                own = np.flatnonzero(staying(boxes, companions.patches, self._companions))
                 boxes, labels, ignored = add_patches(boxes, labels, companions.patches, self._companions)
                 verified = verified and with_patches(verified, sample.labels, companions.patches)
                 batch.companions.append(companions)
             batch.images.append(RawImage(pixels[start], sample.size, sample.flip, sample.frame))
             no_background = None if ignored is None else torch.from_numpy(ignored)
-            batch.targets.append(
-                Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background, sample.seed, verified)
-            )
+            masks = None
+            if sample.masks is not None:  # pasted instances have none
+                masks = sample.masks.unpacked(own.tolist()).extended(len(boxes) - len(own))
+            target = Target(torch.from_numpy(boxes), torch.from_numpy(labels), no_background, sample.seed)
+            batch.targets.append(target._replace(verified=verified, masks=masks))
             batch.names.append(sample.name)
         return batch
 
@@ -132,19 +141,27 @@ class _Sample:
     frame: tuple[int, int]
     seed: int
     verified: tuple[NDArray[np.int32], NDArray[np.int32]] | None
+    masks: PackedMasks | None
 
 
 class _TrainingImages:
     """(image, place in the stream) pairs of a step to the images of this process, and what belongs to them."""
 
     def __init__(
-        self, split: Split, data: DataConfig, seed: int, companions: CompanionLoader | None, portion: Portion
+        self,
+        split: Split,
+        data: DataConfig,
+        seed: int,
+        companions: CompanionLoader | None,
+        portion: Portion,
+        segmentations: Segmentations | None,
     ) -> None:
         self._split = split
         self._data = data
         self._seed = seed
         self._companions = companions
         self._portion = portion
+        self._segmentations = segmentations
 
     def __call__(self, step: Sequence[tuple[int, int]]) -> Iterator[tuple[Tensor, _Sample | MosaicPart | PatchPart]]:
         for part in self._portion.cut(step):
@@ -172,7 +189,10 @@ class _TrainingImages:
         boxes = place_boxes(boxes, (height, width), size, flip)
         seed = mixed(self._seed, position) >> 1
         verified = table.verified(index)
-        return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path), frame, seed, verified)
+        masks = None
+        if self._segmentations is not None:
+            masks = place_masks(self._segmentations.of_image(index), (height, width), size, flip)
+        return pixels, _Sample(size, flip, boxes, labels.astype(np.int64), str(path), frame, seed, verified, masks)
 
 
 def _image_order(split: Split, data: DataConfig, batch: int, seed: int) -> ImageOrder:

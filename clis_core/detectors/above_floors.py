@@ -64,7 +64,8 @@ def _of_regions(detector: FasterRCNN, batch: ImageBatch, floors: Tensor) -> list
         batch.sizes,
         strict=True,
     )
-    return [_choose(detector, *part, floors=floors) for part in parts]
+    found, every = zip(*(_choose(detector, *part, floors=floors) for part in parts), strict=True)
+    return list(zip(detector.with_masks(scored.features, list(found)), every, strict=True))
 
 
 def _of_anchors(detector: DenseDetector, batch: ImageBatch, floors: Tensor) -> list[Both]:

@@ -14,6 +14,7 @@ from clis_core.batch import Detection, ImageBatch
 from clis_core.config.detector import FasterRCNNConfig
 from clis_core.detectors.boxcoding import ROI_WEIGHTS, clip, decode
 from clis_core.detectors.encoder import Encoder
+from clis_core.detectors.mask_head import MaskHead
 from clis_core.detectors.mtl import MtlHeads
 from clis_core.detectors.postprocess import select
 from clis_core.detectors.preprocess import Preprocess, unscaled
@@ -28,11 +29,13 @@ class Scored(NamedTuple):
     """Every region of N images with its scores, before anything is left out.
 
     Attributes:
+        features: levels of the pyramid.
         proposals: N tensors ``[R_i, 4]``, pixels of the resized image.
         embedded: of the R regions of all images, one image after the other.
         scores: ``[R, C]``.
     """
 
+    features: list[Tensor]
     proposals: list[Tensor]
     embedded: Embedded
     scores: Tensor
@@ -40,6 +43,8 @@ class Scored(NamedTuple):
 
 class FasterRCNN(nn.Module):
     """Faster R-CNN (Ren et al. 2015), with CLIS's task-specialised sub-networks where the config asks for them.
+
+    With a mask head it is Mask R-CNN (He et al. 2017).
 
     Args:
         config: its parts.
@@ -61,6 +66,10 @@ class FasterRCNN(nn.Module):
         self.head = RegionHead(config.head, config.pyramid.channels, num_classes, class_loss)
         inputs = config.pyramid.channels * config.head.pool**2
         self.mtl = MtlHeads(config.mtl, inputs, num_classes, class_loss.num_logits) if config.mtl.any else None
+        # Last, so that without it all first weights are drawn as ever.
+        self.mask_head = (
+            MaskHead(config.mask, config.pyramid.channels, num_classes, self.pool) if config.mask.enabled else None
+        )
 
     def pool_regions(self, features: list[Tensor], boxes: list[Tensor]) -> Tensor:
         """RoI features ``[R, C, P, P]`` of N tensors of boxes, from the levels of `encoder`."""
@@ -88,7 +97,7 @@ class FasterRCNN(nn.Module):
         pooled = self.pool_regions(features, proposals)
         embedded = self.head.embed(pooled)
         logits = self.class_logits(embedded.cls, features, proposals, batch.sizes, pooled)
-        return Scored(proposals, embedded, self.head.scores(logits, embedded.loc))
+        return Scored(features, proposals, embedded, self.head.scores(logits, embedded.loc))
 
     def class_logits(
         self,
@@ -188,4 +197,11 @@ class FasterRCNN(nn.Module):
                     detections=post.detections,
                 )
             )
-        return detections
+        return self.with_masks(scored.features, detections)
+
+    def with_masks(self, features: list[Tensor], found: list[Detection]) -> list[Detection]:
+        """The detections of N images, in the frame of the resized images, with their masks if there is a mask head."""
+        if self.mask_head is None:
+            return found
+        masks = self.mask_head.masks(features[:-1], [f.boxes for f in found], [f.labels for f in found])
+        return [f._replace(masks=m) for f, m in zip(found, masks, strict=True)]

@@ -76,7 +76,7 @@ _MODULES = [
     (r"head\.fc_reg", _BOX),
 ]
 # These depend on the classes and on the config's head; they keep their first weights where they do not fit.
-_MAY_STAY = ("head.fc_cls", "head.fc_reg", "head.fc_obj", "mtl.")
+_MAY_STAY = ("head.fc_cls", "head.fc_reg", "head.fc_obj", "mtl.", "mask_head.")
 _HINT = "To take the backbone alone: --set detector.backbone.init=FILE"
 
 

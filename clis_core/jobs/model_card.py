@@ -58,7 +58,8 @@ def _parts(config: DetectorConfig) -> str:
         sides = "task-specialised 2fc" if config.head.specialised else "one 2fc"
         objectness = ", objectness" if config.head.objectness else ""
         refined = ", class refined by surroundings (MTL-SSL)" if config.mtl.refine else ""
-        return f"Faster R-CNN with a feature pyramid: {backbone}, {sides}{objectness}{refined}"
+        kind = "Mask" if config.mask.enabled else "Faster"
+        return f"{kind} R-CNN with a feature pyramid: {backbone}, {sides}{objectness}{refined}"
     name = "RetinaNet" if config.kind == "retinanet" else "FCOS"
     quality = f", {config.head.quality}" if config.head.quality != "none" else ""
     return f"{name}: {backbone}, {config.class_loss.kind} loss{quality}"
@@ -68,7 +69,7 @@ def _use(file: str) -> str:
     return (
         "## Use\n\n```python\nfrom clis_core.detectors.load import load_model\n\n"
         f'model, categories, step = load_model("{file}")\n'
-        "boxes, labels, scores = model([image])[0]  # image: uint8 [3, h, w], RGB\n```\n"
+        "found = model([image])[0]  # .boxes .labels .scores; image: uint8 [3, h, w], RGB\n```\n"
     )
 
 

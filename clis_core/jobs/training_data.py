@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from clis_core.categories import Categories
+from clis_core.config.detector import finds_masks
 from clis_core.config.methods import learns_from_pictures, pictures_for
 from clis_core.config.run import RunConfig
 from clis_core.data.annotations import AnnotationTable
@@ -17,6 +18,7 @@ from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.regions import shard_hashes
 from clis_core.data.sampling import ALONE, Portion
+from clis_core.data.segmentations import Segmentations
 from clis_core.data.shards.reader import Shards
 from clis_core.errors import ConfigError, DataError
 from clis_core.losses.counts import ClassCounts
@@ -93,6 +95,9 @@ def training_loader(
         stop: the step before which it ends.
         pin: see `TrainingLoader`.
         portion: which images of a step this process has.
+
+    Raises:
+        DataError: masks are to be learnt, and there are none.
     """
     return TrainingLoader(
         data,
@@ -106,7 +111,18 @@ def training_loader(
         companions=config.pictures,
         iterations=config.train.iterations,
         portion=portion,
+        segmentations=_segmentations(data.table) if finds_masks(config.detector) else None,
     )
+
+
+def _segmentations(table: AnnotationTable) -> Segmentations:
+    found = Segmentations(table)
+    if not found.count():
+        raise DataError(
+            f"{table.path}: not a single box has a segmentation for the mask head to learn from.",
+            hint="Train without a mask head: --set detector.mask.enabled=false; or add masks to the annotations.",
+        )
+    return found
 
 
 def pictures_record(pictures: PictureSet) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +21,8 @@ from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.rpn import RpnOutput
 from clis_core.losses.ranks import rows_of, share
 from clis_core.methods.assign import ANCHORS, REGIONS, drawing, match, sample
-from clis_core.methods.mtl_ssl import MtlTasks, Sampled
+from clis_core.methods.mask_loss import mask_loss
+from clis_core.methods.mtl_ssl import MtlTasks, SecondStage
 
 
 def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) -> Losses:
@@ -59,27 +61,37 @@ def rpn_losses(output: RpnOutput, targets: list[Target], config: RpnTraining) ->
     return {"rpn_objectness": objectness / count, "rpn_box": box / count}
 
 
-@torch.no_grad()
-def sample_regions(
-    proposals: list[Tensor], targets: list[Target], config: RoiTraining
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Choose the regions of each image that the second stage learns from; the boxes themselves are proposals too.
+class Sampled(NamedTuple):
+    """The regions of N images that the second stage learns from, objects first.
 
-    Returns:
-        Per image: regions ``[S, 4]``; labels int64 ``[S]``, 0 for background, objects first; the matched boxes
-        ``[S_objects, 4]`` of the objects.
+    Attributes:
+        regions: ``[S, 4]`` of each image.
+        labels: int64 ``[S]``, 0 for background.
+        boxes: ``[S_objects, 4]``, the boxes that the objects are matched to.
+        matched: int64 ``[S_objects]``, which of the image's boxes they are.
     """
-    regions, labels, boxes = [], [], []
+
+    regions: list[Tensor]
+    labels: list[Tensor]
+    boxes: list[Tensor]
+    matched: list[Tensor]
+
+
+@torch.no_grad()
+def sample_regions(proposals: list[Tensor], targets: list[Target], config: RoiTraining) -> Sampled:
+    """Choose the regions of each image that the second stage learns from; the boxes themselves are proposals too."""
+    sampled = Sampled([], [], [], [])
     for proposed, target in zip(proposals, targets, strict=True):
         candidates = torch.cat((proposed, target.boxes))
         iou = config.positive_iou
         matched = match(target.boxes, candidates, iou, iou, best_anchor=False, ignored=target.ignored)
         draw = drawing(target, REGIONS, matched.device)
         objects, background = sample(matched, config.samples, config.positive_fraction, draw)
-        regions.append(candidates[torch.cat((objects, background))])
-        labels.append(torch.cat((target.labels[matched[objects]], torch.zeros_like(background))))
-        boxes.append(target.boxes[matched[objects]])
-    return regions, labels, boxes
+        sampled.regions.append(candidates[torch.cat((objects, background))])
+        sampled.labels.append(torch.cat((target.labels[matched[objects]], torch.zeros_like(background))))
+        sampled.boxes.append(target.boxes[matched[objects]])
+        sampled.matched.append(matched[objects])
+    return sampled
 
 
 def region_losses(
@@ -88,11 +100,11 @@ def region_losses(
     proposals: list[Tensor],
     targets: list[Target],
     config: RoiTraining,
-    auxiliary: Callable[[Sampled], Losses] | None = None,
+    auxiliary: Callable[[SecondStage], Losses] | None = None,
     *,
     count: bool = True,
 ) -> Losses:
-    """L_incls, L_loc and, where the head has an objectness output, L_obj.
+    """L_incls, L_loc and, where the detector has an objectness output or a mask head, L_obj and L_mask.
 
     Args:
         detector: what is taught.
@@ -104,11 +116,11 @@ def region_losses(
         count: whether the regions enter the class loss's statistics.
 
     Returns:
-        ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions) and
-        ``objectness`` (mean over the regions); the regions are those of all processes; and the
-        ``auxiliary`` ones. Collective under torchrun.
+        ``class`` (mean over the regions), ``box`` (sum over the objects, divided by the number of regions),
+        ``objectness`` (mean over the regions), ``mask`` (see `mask_loss`) and the ``auxiliary`` ones; the regions are
+        those of all processes. Collective under torchrun.
     """
-    regions, labels, boxes = sample_regions(proposals, targets, config)
+    regions, labels, boxes, matched = sample_regions(proposals, targets, config)
     head = detector.head
     pooled = detector.pool_regions(features, regions)
     embedded = head.embed(pooled)
@@ -129,7 +141,11 @@ def region_losses(
         objectness = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / rows
         losses["objectness"] = config.objectness_weight * objectness
     if auxiliary is not None:
-        losses |= auxiliary(Sampled(regions, labels, boxes, pooled, class_logits))
+        losses |= auxiliary(SecondStage(regions, labels, boxes, pooled, class_logits))
+    if detector.mask_head is not None:
+        of_objects = [r[: len(m)] for r, m in zip(regions, matched, strict=True)]
+        mask = mask_loss(detector.mask_head, features[:-1], of_objects, matched, targets)
+        losses["mask"] = config.mask_weight * mask
     return losses
 
 

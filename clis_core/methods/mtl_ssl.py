@@ -28,8 +28,8 @@ from clis_core.methods.mtl_labels import (
 _STRIDE = 16  # of the map that the foreground is seen in: that of the proposal network of the paper's detectors
 
 
-class Sampled(NamedTuple):
-    """The regions that the second stage learns from.
+class SecondStage(NamedTuple):
+    """The regions that the second stage learns from, and what it has made of them.
 
     Attributes:
         boxes: N tensors ``[S_i, 4]``.
@@ -68,7 +68,7 @@ class MtlTasks(nn.Module):
         features: list[Tensor],
         sizes: list[tuple[int, int]],
         targets: list[Target],
-        sampled: Sampled,
+        sampled: SecondStage,
     ) -> Losses:
         """The weighted losses ``window``, ``closeness``, ``foreground`` and ``class_refined``, as far as they are on.
 
@@ -129,7 +129,7 @@ class MtlTasks(nn.Module):
         return losses.mean(dim=(1, 2)).sum() / share(rows_of(logits))
 
 
-def _closeness(logits: Tensor, sizes: list[tuple[int, int]], targets: list[Target], sampled: Sampled) -> Tensor:
+def _closeness(logits: Tensor, sizes: list[tuple[int, int]], targets: list[Target], sampled: SecondStage) -> Tensor:
     """Cross entropy of the regions that are objects, ``logits`` ``[S, C]`` of all; divided by the number of objects."""
     objects = torch.cat(sampled.labels) > 0
     soft = []

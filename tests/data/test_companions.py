@@ -20,6 +20,7 @@ from clis_core.data.companions import CompanionLoader, PictureSet, add_patches, 
 from clis_core.data.layout import Split, open_split
 from clis_core.data.loader import TrainingLoader
 from clis_core.data.paste import cut_patch, draw_patch
+from clis_core.data.segmentations import Segmentations
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.sampling import PictureSampler
 from clis_core.errors import ConfigError, DataError
@@ -397,3 +398,24 @@ def test_pictures_without_a_sure_region_are_left_out(shards: Shards, tmp_path: P
         with pytest.raises(error, match=words) as caught:
             pictures(shards, regions=which, min_score=0.1)
         assert caught.value.hint
+
+
+def test_pasted_instances_have_no_mask_and_dropped_boxes_take_theirs_along(split: Split, of_split: PictureSet) -> None:
+    """The drawn masks fill their boxes, so that each box that has one is its window."""
+    settings = config(of_split.shards.folder, paste={"drop_covered": 0.3, "side": [0.4, 0.5]})
+    data = DataConfig(root=Path("."), short_sides=(64, 96), long_side=120, workers=0)
+    loader = TrainingLoader(
+        split, data, 3, 7, 0, 10, pictures=of_split, companions=settings, segmentations=Segmentations(split.table)
+    )
+    whole = TrainingLoader(split, data, 3, 7, 0, 10)
+    dropped = 0
+    for batch, plain in zip(loader, whole, strict=True):
+        for target, before, companions in zip(batch.targets, plain.targets, batch.companions, strict=True):
+            own = len(target.boxes) - len(companions.patches)
+            dropped += len(before.boxes) - own
+            assert target.masks is not None
+            assert [shape == (0, 0) for shape in target.masks.shapes] == [False] * own + [True] * len(
+                companions.patches
+            )
+            torch.testing.assert_close(target.masks.windows[:own], target.boxes[:own], atol=1e-4, rtol=0)
+    assert dropped > 3

@@ -20,7 +20,8 @@ def test_contract(make_detector, head):
     with torch.no_grad():
         found = detector(images)
     assert len(found) == 2
-    for image, (boxes, labels, scores) in zip(images, found, strict=True):
+    for image, (boxes, labels, scores, masks) in zip(images, found, strict=True):
+        assert masks is None
         assert boxes.shape == (len(labels), 4)
         assert scores.shape == labels.shape
         assert 0 < len(labels) <= 300
@@ -124,6 +125,6 @@ def test_image_without_any_candidate(make_detector):
         update={"postprocess": detector.config.postprocess.model_copy(update={"score_threshold": 0.999})}
     )
     with torch.no_grad():
-        boxes, labels, scores = detector([picture(64, 64)])[0]
+        boxes, labels, scores, _ = detector([picture(64, 64)])[0]
     assert boxes.shape == (0, 4)
     assert len(labels) == len(scores) == 0

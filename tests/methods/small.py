@@ -7,6 +7,7 @@ from clis_core.config.detector import (
     BackboneConfig,
     FasterRCNNConfig,
     HeadConfig,
+    MaskConfig,
     PyramidConfig,
     RpnConfig,
 )
@@ -22,13 +23,14 @@ HEADS = {
 }
 
 
-def small_detector(classes=5, **head):
+def small_detector(classes=5, mask=None, **head):
     torch.manual_seed(0)
     config = FasterRCNNConfig(
         backbone=BackboneConfig(name="mobilenet_v2", init="none", frozen_stages=1),
         pyramid=PyramidConfig(channels=16, strides=(8, 16, 32)),
         rpn=RpnConfig(anchor_scale=4, before_nms=50, proposals=40),
         head=HeadConfig(width=32, pool=3, **head),
+        mask=MaskConfig(**mask or {}),
     )
     return build_detector(config, classes)
 

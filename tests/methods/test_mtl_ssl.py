@@ -14,7 +14,7 @@ from clis_core.methods import mtl_ssl
 from clis_core.methods.build import build_method
 from clis_core.methods.detection_losses import sample_regions
 from clis_core.methods.mtl_labels import SoftLabels, closeness_labels, foreground, random_windows, window_labels
-from clis_core.methods.mtl_ssl import Sampled, at_cells, soft_cross_entropy
+from clis_core.methods.mtl_ssl import SecondStage, at_cells, soft_cross_entropy
 from tests.losses.some import some_counts
 from tests.methods.small import check_gradients, small_config, small_detector, some_batch, with_pictures
 
@@ -134,7 +134,7 @@ def scene(monkeypatch):
     boxes, labels, matched = sample_regions(proposals, batch.targets, RoiTraining(samples=8))
     pooled = detector.pool_regions(features, boxes)
     logits = detector.head.fc_cls(detector.head.cls_2fc(pooled))
-    sampled = Sampled(boxes, labels, matched, pooled, logits)
+    sampled = SecondStage(boxes, labels, matched, pooled, logits)
     return method, batch.targets, images.sizes, features, sampled
 
 

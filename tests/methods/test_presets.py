@@ -31,6 +31,7 @@ def test_preset(name):
     expected = {"class", "box"}
     if config.detector.kind == "faster-rcnn":
         expected = set(BOXES) | ({"objectness"} if config.detector.head.objectness else set())
+        expected |= {"mask"} if config.detector.mask.enabled else set()
     elif config.detector.head.quality != "none":
         expected.add("quality")
     if config.method.kind in ("supervised", "clis") and config.method.mtl.foreground_weight:

@@ -83,7 +83,7 @@ def test_region_losses_in_loops(monkeypatch):
 
     cross_entropy = distance = objectness = count = 0.0
     head = detector.head
-    for image, (regions, labels, boxes) in enumerate(zip(*chosen, strict=True)):
+    for image, (regions, labels, boxes, _) in enumerate(zip(*chosen, strict=True)):
         for r, (region, label) in enumerate(zip(regions, labels.tolist(), strict=True)):
             alone = [torch.zeros(0, 4), torch.zeros(0, 4)]
             alone[image] = region[None]
@@ -106,7 +106,7 @@ def test_regions_are_sampled_from_proposals_and_boxes():
     truth = torch.tensor([[10.0, 10.0, 30.0, 30.0]])
     far = torch.tensor([[60.0, 60.0, 90.0, 90.0]]).repeat(20, 1)
     near = truth + 1
-    regions, labels, boxes = sample_regions(
+    regions, labels, boxes, matched = sample_regions(
         [torch.cat((far, near))], [Target(truth, torch.tensor([3]))], RoiTraining(samples=8)
     )
     assert labels[0].tolist() == [
@@ -121,6 +121,7 @@ def test_regions_are_sampled_from_proposals_and_boxes():
     ]  # at most a quarter are objects: the proposal and the box
     assert {tuple(r) for r in regions[0][:2].tolist()} == {tuple(truth[0].tolist()), tuple(near[0].tolist())}
     assert torch.equal(boxes[0], truth.repeat(2, 1))
+    assert matched[0].tolist() == [0, 0]
 
 
 def gradients(name, **head):

@@ -115,7 +115,7 @@ def refer(
                 torch.cuda.synchronize(device)
             seconds = time.perf_counter() - began
             needed = candidates_needed(scores, found, detector.config.postprocess)
-            references.append(Reference(Detection(*(x.cpu() for x in found)), needed, seconds))
+            references.append(Reference(found.to("cpu"), needed, seconds))
             progress(done)
     return references
 

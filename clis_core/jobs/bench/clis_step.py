@@ -155,7 +155,8 @@ def with_pictures(data: Batch, s: int, t: int, mosaic: int, classes: int) -> Bat
         companions.append(Companions(mosaics, patches))
         extra = torch.stack([p.box for p in patches]) if patches else torch.zeros((0, 4))
         more = torch.tensor([p.label for p in patches], dtype=torch.int64)
-        targets.append(Target(torch.cat((target.boxes.cpu(), extra)), torch.cat((target.labels.cpu(), more))))
+        whole = Target(torch.cat((target.boxes.cpu(), extra)), torch.cat((target.labels.cpu(), more)))
+        targets.append(whole._replace(masks=target.masks and target.masks.extended(len(extra))))
     return Batch(data.images, targets, data.names, companions)
 
 

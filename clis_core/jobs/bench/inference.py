@@ -74,11 +74,7 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         seconds, busy, results = alternate(calls, ROUNDS)
     median = medians(seconds)
     theirs = Detection(*(results["peer"][k] for k in ("boxes", "labels", "scores")))
-    same = {
-        name: agreement(theirs, Detection(*(x.to(device) for x in results[name])))
-        for name in ("ours", "onnx")
-        if name in results
-    }
+    same = {name: agreement(theirs, results[name].to(device)) for name in ("ours", "onnx") if name in results}
     return {
         "name": "inference",
         "ours": median["ours"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from clis_core.batch import Batch, RawImage, Target
+from clis_core.batch import Batch, Masks, RawImage, Target
+from clis_core.config.detector import finds_masks
 from clis_core.config.methods import learns_from_pictures
 from clis_core.config.run import RunConfig
 from clis_core.losses.counts import ClassCounts
@@ -26,13 +27,21 @@ def drawn_batch(config: RunConfig, classes: int, images: int) -> Batch:
         boxes = torch.cat((centre - side / 2, centre + side / 2), dim=1).clamp(min=0)
         boxes = torch.minimum(boxes, frame.repeat(2))
         raw.append(RawImage(pixels.permute(2, 0, 1), (height, width)))
-        targets.append(Target(boxes, torch.randint(1, classes + 1, (_BOXES,), generator=generator)))
+        labels = torch.randint(1, classes + 1, (_BOXES,), generator=generator)
+        targets.append(Target(boxes, labels, masks=_masks(boxes) if finds_masks(config.detector) else None))
     batch = Batch(raw, targets, [f"drawn image {n}" for n in range(images)])
     if not learns_from_pictures(config.method) or not config.pictures.s:
         return batch
     from clis_core.jobs.bench.clis_step import with_pictures
 
     return with_pictures(batch, config.pictures.s, config.pictures.t, config.pictures.mosaic, classes)
+
+
+def _masks(boxes: torch.Tensor) -> Masks:
+    """Masks that fill their boxes."""
+    side = 64
+    pixels = torch.ones(len(boxes) * side * side, dtype=torch.uint8)
+    return Masks(pixels, [(side, side)] * len(boxes), boxes)
 
 
 def drawn_counts(classes: int) -> ClassCounts:
