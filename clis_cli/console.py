@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
+MASK = "_mask"
+"""After the names of the metrics of masks."""
 METRICS = ("AP", "AP50", "AP50_11", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
 
 
@@ -196,6 +198,14 @@ def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def print_metrics(title: str, values: Mapping[str, float | None]) -> None:
     """The main metrics in percent points on stdout; of the recalls, the one with most detections."""
-    names = [name for name in METRICS if name in values] + [name for name in values if name.startswith("AR@")][-1:]
-    cells = ["-" if (value := values[name]) is None else f"{value:.1f}" for name in names]
-    print_table(title, names, [cells])
+    recalls = [name for name in values if name.startswith("AR@") and not name.endswith(MASK)]
+    names = [name for name in METRICS if name in values] + recalls[-1:]
+    cells = {
+        what: ["-" if (value := values[name + suffix]) is None else f"{value:.1f}" for name in names]
+        for what, suffix in (("box", ""), ("mask", MASK))
+        if f"AP{suffix}" in values
+    }
+    if "mask" in cells:
+        print_table(title, ["", *names], [[what, *row] for what, row in cells.items()])
+    else:
+        print_table(title, names, [cells["box"]])

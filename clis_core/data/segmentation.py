@@ -64,6 +64,11 @@ def read_segmentation(text: bytes | memoryview, size: tuple[int, int]) -> Rle | 
     return rle if coco_mask.area(rle) else None
 
 
+def as_json(rle: Rle) -> dict[str, Any]:
+    """A mask as json holds it."""
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
 def bitmap_of(rle: Rle) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """The smallest bitmap that holds a mask, uint8 ``[h, w]``, and (top, left) of it in the image, pixels."""
     x, y, width, height = (int(v) for v in coco_mask.toBbox(rle))

@@ -17,33 +17,39 @@ from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.groundtruth import GroundTruth
 from clis_core.evaluation.judged import COCO_CAP
 from clis_core.evaluation.metrics import Curves
-from clis_core.evaluation.rows import hotcoco_truth, result_rows
+from clis_core.evaluation.rows import hotcoco_truth, mask_records, result_rows
 
 CAPS = [1, 10, COCO_CAP]
 """Detections of a class in an image that count."""
 
 
 def by_pycocotools(truth: GroundTruth, detections: Detections, *, capped: bool = True) -> Curves:
-    """The authority; without ``capped``, all detections count in the place of the last of the `CAPS`."""
+    """The authority, for boxes, or for masks where the ground truth has them.
+
+    Without ``capped``, all detections count in the place of the last of the `CAPS`.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    images = [{"id": i} for i in truth.image_ids.tolist()]
+    # Sizes are asked for, and not used: the masks have their own.
+    images = [{"id": i, "height": 0, "width": 0} for i in truth.image_ids.tolist()]
     columns = (truth.box_image_ids, truth.box_category_ids, truth.xywh, truth.areas, truth.crowd.astype(int))
-    boxes = [
+    objects: list[dict[str, Any]] = [
         {"id": number, "image_id": i, "category_id": c, "bbox": b, "area": a, "iscrowd": k}
         for number, (i, c, b, a, k) in enumerate(zip(*(column.tolist() for column in columns), strict=True), start=1)
     ]
+    for one, mask in zip(objects, truth.masks or (), strict=False):
+        one["segmentation"] = mask
     with contextlib.redirect_stdout(io.StringIO()):  # it tells all it does
         gt, dt = COCO(), COCO()
-        gt.dataset = {"images": images, "annotations": boxes, "categories": truth.category_records()}
+        gt.dataset = {"images": images, "annotations": objects, "categories": truth.category_records()}
         gt.createIndex()
         if len(detections):
-            dt = gt.loadRes(_known_rows(truth, detections))
+            dt = gt.loadRes(_known(truth, detections))
         else:  # loadRes looks at the first of them
             dt.dataset = {**gt.dataset, "annotations": []}
             dt.createIndex()
-        engine = COCOeval(gt, dt, "bbox")
+        engine = COCOeval(gt, dt, _kind(truth))
         engine.params.maxDets = caps = _caps(detections, capped)
         engine.evaluate()
         engine.accumulate()
@@ -56,7 +62,7 @@ def by_hotcoco(truth: GroundTruth, detections: Detections, *, capped: bool = Tru
     from hotcoco import COCOeval
 
     gt = hotcoco_truth(truth)
-    engine: Any = COCOeval(gt, gt.load_res(_known_rows(truth, detections)), "bbox")
+    engine: Any = COCOeval(gt, gt.load_res(_known(truth, detections)), _kind(truth))
     engine.params.max_dets = caps = _caps(detections, capped)
     engine.evaluate()
     engine.accumulate()
@@ -67,5 +73,10 @@ def _caps(detections: Detections, capped: bool) -> list[int]:
     return CAPS if capped else [*CAPS[:-1], max(len(detections), COCO_CAP)]
 
 
-def _known_rows(truth: GroundTruth, detections: Detections) -> NDArray[np.float64]:
-    return result_rows(detections, np.isin(detections.category_ids, truth.category_ids))
+def _kind(truth: GroundTruth) -> str:
+    return "bbox" if truth.masks is None else "segm"
+
+
+def _known(truth: GroundTruth, detections: Detections) -> NDArray[np.float64] | list[dict[str, Any]]:
+    known = np.isin(detections.category_ids, truth.category_ids)
+    return result_rows(detections, known) if truth.masks is None else mask_records(detections, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clis_core.data.segmentation import Rle
 from clis_core.errors import NPY_DAMAGE, DataError
+from clis_core.evaluation.rles import COLUMNS as MASKS
+from clis_core.evaluation.rles import Rles
 from clis_core.files import check_stored, replacing
 
 SUFFIX = ".npz"
@@ -40,6 +43,7 @@ class Detections:
         sizes: float64 ``[K, 2]``, width and height as a results file gave them, else None. They are kept
             because ``x + w - x`` is not ``w`` in floating point, and an IoU that ties with a threshold
             would fall on its other side.
+        masks: the K masks; None of a detector of boxes.
         source: where messages say they come from: a file, or the detector.
         meta: what was stored with them: the fingerprint of the run that made them.
 
@@ -52,6 +56,7 @@ class Detections:
     boxes: NDArray[np.floating[Any]]
     scores: NDArray[np.floating[Any]]
     sizes: NDArray[np.float64] | None = None
+    masks: Rles | None = None
     source: str = "the detector"
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,6 +70,8 @@ class Detections:
         }
         if self.sizes is not None:
             forms["sizes"] = ((count, 2), "f")
+        if self.masks is not None and len(self.masks) != count:
+            raise ValueError(f"{len(self.masks)} masks of {count} detections")
         for name, (shape, kind) in forms.items():
             array = getattr(self, name)
             if array.shape != shape or array.dtype.kind != kind:
@@ -88,6 +95,7 @@ class Detections:
             boxes=self.boxes[which],
             scores=self.scores[which],
             sizes=None if self.sizes is None else self.sizes[which],
+            masks=None if self.masks is None else self.masks.only(which),
         )
 
     def save(self, path: Path, *, meta: Mapping[str, Any] | None = None) -> None:
@@ -98,6 +106,7 @@ class Detections:
             meta: json-able, handed back by `load`; None stores ``self.meta``.
         """
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
+        arrays |= mask_arrays(self.masks)
         arrays["header"] = header_array(self.meta if meta is None else meta)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
@@ -121,11 +130,18 @@ class Detections:
                         hint=hint,
                     )
                 arrays = {name: file[name] for name in _ARRAYS if name in file.files}
-            return cls(**arrays, source=str(path), meta=header["meta"])
+                columns = [file[name] for name in MASKS] if set(MASKS) <= set(file.files) else None
+            masks = None if columns is None else Rles(*columns)
+            return cls(**arrays, masks=masks, source=str(path), meta=header["meta"])
         except FileNotFoundError as error:
             raise DataError(f"There is no file {path}.", hint="Check the path.") from error
         except _DAMAGE as error:
             raise DataError(f"{path} is no whole file of detections: {error}.", hint=hint) from error
+
+
+def mask_arrays(masks: Rles | None) -> dict[str, NDArray[Any]]:
+    """The arrays of masks by their names in a file; none without masks."""
+    return {} if masks is None else dict(zip(MASKS, (masks.sizes, masks.lengths, masks.text), strict=True))
 
 
 def header_array(meta: Mapping[str, Any]) -> NDArray[np.uint8]:
@@ -146,8 +162,16 @@ class DetectionBuilder:
         self._source = source
         self._image_ids: list[int] = []
         self._parts: list[tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]] = []
+        self._masks: list[Rle] | None = None
 
-    def add(self, image_id: int, category_ids: ArrayLike, boxes: ArrayLike, scores: ArrayLike) -> None:
+    def add(
+        self,
+        image_id: int,
+        category_ids: ArrayLike,
+        boxes: ArrayLike,
+        scores: ArrayLike,
+        masks: Sequence[Rle] | None = None,
+    ) -> None:
         """Add one image; an image without detections may be left out.
 
         Args:
@@ -155,7 +179,11 @@ class DetectionBuilder:
             category_ids: ``[k]``, ids of the annotation file.
             boxes: ``[k, 4]``, xyxy, pixels of the original image.
             scores: ``[k]``.
+            masks: k of them, for all images or for none.
         """
+        if masks is not None:
+            self._masks = self._masks or []
+            self._masks += masks
         self._image_ids.append(image_id)
         self._parts.append(
             (
@@ -176,5 +204,6 @@ class DetectionBuilder:
             category_ids=categories,
             boxes=boxes,
             scores=scores,
+            masks=None if self._masks is None else Rles.of(self._masks),
             source=self._source,
         )

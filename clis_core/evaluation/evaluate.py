@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.categories import Group
-from clis_core.errors import ConfigError
+from clis_core.errors import ConfigError, DataError
 from clis_core.evaluation import coco, lvis, voc
 from clis_core.evaluation.analysis import SCORE_CUT, Analysis
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.fixed import PER_CLASS, pooled, short_classes, top_per_class
 from clis_core.evaluation.groundtruth import GroundTruth, read_ground_truth
 from clis_core.evaluation.judged import cap_notes, counted_detections
+from clis_core.evaluation.mask_truth import mask_truth
 from clis_core.evaluation.metrics import Curves, Engine, Metrics, Protocol, summarise
 from clis_core.evaluation.rows import check_detections
 
@@ -51,7 +52,7 @@ def evaluate(
         ConfigError: the engine does not know the file's protocol.
         DataError: a file is malformed, or holds what the engine would misjudge silently.
     """
-    truth, engine, groups, notes = prepare(gt, engine, groups)
+    truth, engine, groups, notes, _ = prepare(gt, engine, groups)
     notes += check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
     values, per_class = _judge(engine, truth, detections, groups, counted)
@@ -66,12 +67,14 @@ class Prepared(NamedTuple):
         engine: to judge with.
         groups: to judge by, ``r``, ``c`` or ``f`` by category id.
         notes: what a reader of the numbers should know.
+        masks: the ground truth of masks, where they are judged.
     """
 
     truth: GroundTruth
     engine: Engine
     groups: Mapping[int, Group]
     notes: list[str]
+    masks: GroundTruth | None = None
 
 
 def evaluate_in_full(
@@ -95,7 +98,7 @@ def evaluate_in_full(
     Raises:
         DataError: the detections hold what the engine would misjudge silently.
     """
-    truth, engine, groups, notes = prepared
+    truth, engine, groups, notes, masks = prepared
     notes = notes + check_detections(detections, truth) + cap_notes(truth, detections)
     counted = counted_detections(truth, detections)
     values, per_class = _judge(engine, truth, detections, groups, counted)
@@ -104,9 +107,34 @@ def evaluate_in_full(
         values |= _fixed(engine, truth, every, groups, notes)
     known = truth.train_images if images is None else images
     records = Analysis(truth, detections, counted, groups, known, score_cut).records(per_class)
+    if masks is not None and detections.masks is not None:
+        values |= _of_masks(engine, masks, detections, groups, records["per_class"])
     if "calibration" not in records:
         notes.append("Scores below 0 or above 1 are no probabilities: there is no calibration to tell of.")
     return Metrics(values, per_class, engine, truth.protocol, notes, records)
+
+
+def _of_masks(
+    engine: Engine, truth: GroundTruth, detections: Detections, groups: Mapping[int, Group], table: dict[str, Any]
+) -> dict[str, float | None]:
+    """The same metrics of masks, as AP_mask and so on; AP_mask of each class goes into the class table.
+
+    Raises:
+        DataError: a mask is not whole.
+    """
+    assert detections.masks is not None
+    wrong = None if engine == "hotcoco" else detections.masks.first_wrong()
+    if wrong is not None:
+        raise DataError(
+            f"The mask of detection {wrong} of {detections.source} is damaged: its run lengths are not those of an "
+            "image of its size.",
+            hint="Make the detections again: clis eval RUN",
+        )
+    counted = counted_detections(truth, detections)
+    values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
+    for record in table["classes"]:
+        record["AP_mask"] = per_class[record["id"]]
+    return {f"{name}_mask": value for name, value in values.items()}
 
 
 def _fixed(
@@ -128,13 +156,16 @@ def _fixed(
     return fixed | pooled(truth, every, counted, groups)
 
 
-def prepare(gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] | None = None) -> Prepared:
+def prepare(
+    gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] | None = None, *, masks: bool = False
+) -> Prepared:
     """What can be done, and can fail, before there are detections; a long training does it first.
 
     Args:
         gt: annotation json, LVIS or COCO; or an image list of VOC.
         engine: as in `evaluate`.
         groups: as in `evaluate`.
+        masks: judge the detections' masks as well as their boxes.
 
     Raises:
         ConfigError: the engine does not know the file's protocol.
@@ -150,7 +181,12 @@ def prepare(gt: Path, engine: Engine | None = None, groups: Mapping[int, Group] 
             lvis.check_marks(truth)
     else:
         notes += _group_notes(truth, groups)
-    return Prepared(truth, engine, groups, notes)
+    of_masks = mask_truth(truth) if masks else None
+    if of_masks is not None:
+        notes += of_masks.notes
+    elif masks:
+        notes.append(f"{truth.path} has no masks, so that boxes alone were judged.")
+    return Prepared(truth, engine, groups, notes, of_masks)
 
 
 def _choose(engine: Engine | None, truth: GroundTruth) -> Engine:

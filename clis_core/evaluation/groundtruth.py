@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clis_core.categories import Group
 from clis_core.data.annotation_faults import FAULTS, explain
+from clis_core.data.segmentation import Rle
 from clis_core.data.voc import is_voc, read_voc
 from clis_core.errors import DataError
 from clis_core.evaluation.metrics import Protocol
@@ -70,6 +71,7 @@ class GroundTruth:
         mended: whether annotation ids (to 1, 2, ...) or missing areas had to be replaced.
         notes: what was done to the file's contents.
         voc: whether it is of VOC.
+        masks: M masks, of `clis_core.evaluation.mask_truth`; None where boxes alone are judged.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class GroundTruth:
     mended: bool
     notes: tuple[str, ...]
     voc: bool = False
+    masks: list[Rle] | None = None
 
     @property
     def protocol(self) -> Protocol:

@@ -130,7 +130,7 @@ def counted_detections(truth: GroundTruth, detections: Detections, *, capped: bo
     or is known not to be. Hotcoco would drop the others as well, with ten times the memory.
 
     Args:
-        truth: the ground truth.
+        truth: the ground truth; with masks, those of the detections are judged.
         detections: any.
         capped: whether LVIS's cap applies.
     """
@@ -143,8 +143,12 @@ def counted_detections(truth: GroundTruth, detections: Detections, *, capped: bo
     seen = truth.areas > 0
     present = pair_keys(truth, truth.box_image_ids[seen], truth.box_category_ids[seen])
     rows = rows[is_member(keys, np.union1d(present, listed_keys(truth, truth.negatives)))]
-    _, _, width, height = detections.xywh(rows).T  # lvis drops boxes without area after the cap, not before
     counted = np.zeros(len(detections), dtype=np.bool_)
+    if truth.masks is not None:
+        assert detections.masks is not None, "a detector of boxes was asked for masks"
+        counted[rows] = True
+        return counted & ~detections.masks.empty()
+    _, _, width, height = detections.xywh(rows).T  # lvis drops what has no area after the cap, not before
     counted[rows[width * height > 0]] = True
     return counted
 

@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.categories import Group
+from clis_core.data.segmentation import as_json
 from clis_core.errors import DataError
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.groundtruth import GroundTruth
 from clis_core.evaluation.judged import LVIS_CAP
 from clis_core.evaluation.metrics import Curves
 from clis_core.evaluation.results_json import to_coco_json
-from clis_core.evaluation.rows import hotcoco_truth, result_rows
+from clis_core.evaluation.rles import Rles
+from clis_core.evaluation.rows import hotcoco_truth, mask_records, result_rows
 
 
 def check_federated(truth: GroundTruth, groups: Mapping[int, Group]) -> None:
@@ -85,8 +87,9 @@ def by_hotcoco(
     from hotcoco import LVISeval, LVISResults
 
     gt = hotcoco_truth(truth, truth.areas > 0)  # lvis passes over boxes without area, hotcoco does not
-    dt = LVISResults(gt, result_rows(detections, counted), max_dets=-1)
-    engine: Any = LVISeval(gt, dt, "bbox")
+    rows = result_rows(detections, counted) if truth.masks is None else mask_records(detections, counted)
+    dt = LVISResults(gt, rows, max_dets=-1)
+    engine: Any = LVISeval(gt, dt, "bbox" if truth.masks is None else "segm")
     engine.evaluate()
     engine.accumulate()
     return Curves(
@@ -107,10 +110,11 @@ def by_lvis(truth: GroundTruth, detections: Detections, groups: Mapping[int, Gro
     cap = LVIS_CAP if capped else -1
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results.json")
-        to_coco_json(detections if len(detections) else _nothing(truth, detections), results)
+        found = detections if len(detections) else _nothing(truth, detections)
+        to_coco_json(found, results, boxes=truth.masks is None)
         gt = lvis.LVIS(str(_readable(truth, groups, Path(folder))))
         dt = lvis.LVISResults(gt, str(results), max_dets=cap)
-    engine = lvis.LVISEval(gt, dt, "bbox")
+    engine = lvis.LVISEval(gt, dt, "bbox" if truth.masks is None else "segm")
     with numpy_with_float():
         engine.evaluate()
         engine.accumulate()
@@ -120,9 +124,11 @@ def by_lvis(truth: GroundTruth, detections: Detections, groups: Mapping[int, Gro
 
 def _readable(truth: GroundTruth, groups: Mapping[int, Group], folder: Path) -> Path:
     """The annotation file itself, or a mended copy where lvis could not read it or would misread it."""
-    if not truth.mended and groups == truth.groups:
+    if not truth.mended and groups == truth.groups and truth.masks is None:
         return truth.path
     content = json.loads(truth.path.read_bytes())
+    if truth.masks is not None:
+        _take_masks(content, truth)
     for number, box in enumerate(content["annotations"], start=1):
         box["id"] = number
         if box.get("area") is None:
@@ -134,6 +140,20 @@ def _readable(truth: GroundTruth, groups: Mapping[int, Group], folder: Path) -> 
     return copy
 
 
+def _take_masks(content: dict[str, Any], truth: GroundTruth) -> None:
+    """Put the objects that have a mask, and what is not exhaustively marked, in the place of the file's own."""
+    assert truth.masks is not None
+    columns = (truth.box_image_ids, truth.box_category_ids, truth.xywh, truth.areas, truth.ignored.astype(int))
+    names = ("image_id", "category_id", "bbox", "area", "ignore")
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    content["annotations"] = [
+        {**dict(zip(names, row, strict=True)), "segmentation": as_json(mask)}
+        for row, mask in zip(rows, truth.masks, strict=True)
+    ]
+    for image, inexhaustive in zip(content["images"], truth.not_exhaustive, strict=True):
+        image["not_exhaustive_category_ids"] = inexhaustive
+
+
 def _nothing(truth: GroundTruth, detections: Detections) -> Detections:
     """One box without area, which lvis drops: it raises IndexError when there is none at all."""
     return replace(
@@ -143,6 +163,7 @@ def _nothing(truth: GroundTruth, detections: Detections) -> Detections:
         boxes=np.zeros((1, 4), np.float32),
         scores=np.zeros(1, np.float32),
         sizes=None,
+        masks=None if truth.masks is None else Rles.of([{"size": [1, 1], "counts": b"1"}]),
     )
 
 

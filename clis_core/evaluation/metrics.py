@@ -33,6 +33,7 @@ class Metrics:
             LVIS: AR@300, ARs@300, ARm@300, ARl@300 (300 detections an image).
             COCO: AR@1, AR@10, AR@100, ARs@100, ARm@100, ARl@100 (detections of a class in an image).
             VOC: AP, AP50, AP75, AP50_11 and APr, APc, APf (`clis_core.evaluation.voc`).
+            Of detectors with masks: the same of masks, AP_mask, APr_mask, ...
             Where asked for: AP_fixed, APr_fixed, ... and AP_pool, APr_pool, ... (`clis_core.evaluation.fixed`).
         per_class: AP in percent points by category id; None where the class has no objects.
         engine: what computed it.

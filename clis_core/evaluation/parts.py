@@ -13,13 +13,14 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clis_core.evaluation.detections import Detections, header_array
+from clis_core.evaluation.detections import Detections, header_array, mask_arrays
 from clis_core.evaluation.judged import ranks_in_runs
+from clis_core.evaluation.rles import COLUMNS as MASKS
 from clis_core.evaluation.top_scores import TopScores
 from clis_core.files import replacing, write_text
 
@@ -130,15 +131,19 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _join(self, target: Path, meta: Mapping[str, Any], pieces: Iterable[Detections]) -> None:
-        count = 0
+        counts: dict[str, int] = {}
         with contextlib.ExitStack() as stack:
-            columns = {name: stack.enter_context(self._column(name).open("wb")) for name in COLUMNS}
+            files: dict[str, IO[bytes]] = {}
             for piece in pieces:
-                count += len(piece)
-                for name, file in columns.items():
-                    file.write(np.ascontiguousarray(getattr(piece, name)).tobytes())
+                own = {name: getattr(piece, name) for name in COLUMNS} | mask_arrays(piece.masks)
+                for name, column in own.items():
+                    if name not in files:
+                        files[name] = stack.enter_context(self._column(name).open("wb"))
+                    files[name].write(np.ascontiguousarray(column).tobytes())
+                    counts[name] = counts.get(name, 0) + len(column)
         with replacing(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, (dtype, entry) in COLUMNS.items():
+            for name, count in counts.items():
+                dtype, entry = (COLUMNS | MASKS)[name]
                 with (
                     archive.open(f"{name}.npy", "w", force_zip64=True) as member,
                     self._column(name).open("rb") as column,
@@ -148,7 +153,7 @@ class Parts:
                     shutil.copyfileobj(column, member, 1 << 20)
             with archive.open("header.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, header_array(meta), allow_pickle=False)
-        for name in COLUMNS:
+        for name in counts:
             self._column(name).unlink()
 
     def _column(self, name: str) -> Path:

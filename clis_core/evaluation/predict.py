@@ -16,6 +16,7 @@ from torch import Tensor
 from clis_core.batch import Detection
 from clis_core.categories import Categories
 from clis_core.data.annotations import AnnotationTable
+from clis_core.data.mask_paste import rle_of_mask
 from clis_core.detectors.above_floors import detect_above_floors
 from clis_core.detectors.build import Detector
 from clis_core.detectors.load import Model
@@ -167,4 +168,8 @@ def _add(
     ratio = np.array([width / image.shape[-1], height / image.shape[-2]] * 2, dtype=np.float32)
     boxes: NDArray[np.float32] = found.boxes.float().cpu().numpy() * ratio
     labels = found.labels.cpu().numpy()
-    builder.add(int(table.image_ids[index]), ids[labels - 1], boxes, found.scores.float().cpu().numpy())
+    masks = None
+    if found.masks is not None:
+        small = found.masks.cpu().numpy()
+        masks = [rle_of_mask(mask, box, (height, width)) for mask, box in zip(small, boxes, strict=True)]
+    builder.add(int(table.image_ids[index]), ids[labels - 1], boxes, found.scores.float().cpu().numpy(), masks)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from clis_core.data.segmentation import as_json
 from clis_core.errors import DataError
 from clis_core.evaluation.detections import SUFFIX, Detections
 from clis_core.evaluation.records import CategoryId, ImageId, decode, read_bytes
@@ -21,6 +24,14 @@ class _Result(msgspec.Struct, gc=False):
     category_id: CategoryId
     bbox: tuple[float, float, float, float]
     score: float
+
+
+class _MaskResult(msgspec.Struct, gc=False, omit_defaults=True):
+    image_id: int
+    category_id: int
+    score: float
+    segmentation: dict[str, Any]
+    bbox: list[float] | None = None
 
 
 _RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -67,12 +78,15 @@ def from_coco_json(path: Path) -> Detections:
     )
 
 
-def to_coco_json(detections: Detections, path: Path) -> None:
+def to_coco_json(detections: Detections, path: Path, *, boxes: bool = True) -> None:
     """Write a COCO results json; every number is written in full, so that others compute the same metrics.
+
+    Detections with masks have a ``segmentation`` as well.
 
     Args:
         detections: finite numbers.
         path: it appears whole or not at all.
+        boxes: write the ``bbox``. Without it, evaluators take a detection's area to be that of its mask.
 
     Raises:
         DataError: a box or a score is not a finite number.
@@ -86,17 +100,18 @@ def to_coco_json(detections: Detections, path: Path) -> None:
             "finite number, which json cannot hold.",
             hint="Leave such detections out, or look into the model that made them.",
         )
+    masks = None if detections.masks is None else detections.masks.records()
     encoder = msgspec.json.Encoder()
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(b"[")
         for start in range(0, len(detections), CHUNK):
             part = slice(start, start + CHUNK)
-            results = map(
-                _Result,
-                detections.image_ids[part].tolist(),
-                detections.category_ids[part].tolist(),
-                xywh[part].tolist(),
-                scores[part].tolist(),
-            )
+            ids = detections.image_ids[part].tolist(), detections.category_ids[part].tolist()
+            results: Iterable[_Result | _MaskResult]
+            if masks is None:
+                results = map(_Result, *ids, xywh[part].tolist(), scores[part].tolist())
+            else:
+                corners = xywh[part].tolist() if boxes else [None] * len(ids[0])
+                results = map(_MaskResult, *ids, scores[part].tolist(), map(as_json, masks[part]), corners)
             file.write((b",\n" if start else b"") + encoder.encode(list(results))[1:-1])
         file.write(b"]\n")

@@ -76,6 +76,15 @@ def result_rows(detections: Detections, which: NDArray[np.bool_]) -> NDArray[np.
     return rows
 
 
+def mask_records(detections: Detections, which: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """The masks ``which`` (bool ``[K]``) as a results list without boxes, so that areas are those of masks."""
+    found = detections.only(which)
+    assert found.masks is not None, "a detector of boxes was asked for masks"
+    columns = found.image_ids.tolist(), found.category_ids.tolist(), found.masks.records(), found.scores.tolist()
+    names = ("image_id", "category_id", "segmentation", "score")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
 def top_per_image(image_ids: NDArray[np.int64], scores: NDArray[np.floating[Any]], cap: int) -> NDArray[np.bool_]:
     """Which detections are among the best of their image; of equal scores the earlier are the better.
 
@@ -99,13 +108,16 @@ def top_per_image(image_ids: NDArray[np.int64], scores: NDArray[np.floating[Any]
 
 
 def hotcoco_truth(truth: GroundTruth, which: NDArray[np.bool_] | slice = slice(None)) -> Any:
-    """``hotcoco.COCO`` of the boxes ``which`` (a bool ``[M]``; all without it)."""
+    """``hotcoco.COCO`` of the objects ``which`` (a bool ``[M]``; all without it), with their masks if it has any."""
     from hotcoco import COCO
 
     images: list[dict[str, Any]] = []
     for i, negative, inexhaustive in zip(truth.image_ids.tolist(), truth.negatives, truth.not_exhaustive, strict=True):
         lists = {"neg_category_ids": negative, "not_exhaustive_category_ids": inexhaustive}
         images.append({"id": i} | {name: ids for name, ids in lists.items() if ids is not None})
+    masks = None
+    if truth.masks is not None:
+        masks = [truth.masks[n] for n in np.arange(len(truth.masks))[which].tolist()]
     return COCO.from_arrays(
         images,
         truth.category_records(),
@@ -114,4 +126,5 @@ def hotcoco_truth(truth: GroundTruth, which: NDArray[np.bool_] | slice = slice(N
         truth.xywh[which],
         area=truth.areas[which],
         iscrowd=truth.crowd[which],
+        segmentation=masks,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clis_core.categories import Categories, Group
-from clis_core.config.detector import DetectorConfig, FasterRCNNConfig
+from clis_core.config.detector import DetectorConfig, FasterRCNNConfig, finds_masks
 from clis_core.config.run import EvalConfig, RunConfig
 from clis_core.config.workspace import checkpoints_of
 from clis_core.data.layout import Split, open_split
@@ -188,7 +188,14 @@ def measure(
     """
     truth: list[Prepared] = []  # of the first process, which judges; what is wrong with it is told before the work
     all_ranks.on_first(
-        lambda: truth.append(prepare(data.table.path, config.engine, evaluation_groups(categories, data)))
+        lambda: truth.append(
+            prepare(
+                data.table.path,
+                config.engine,
+                evaluation_groups(categories, data),
+                masks=finds_masks(detector.config),
+            )
+        )
     )
     detect(
         detector,

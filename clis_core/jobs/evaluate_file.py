@@ -49,7 +49,11 @@ def evaluate_file(
         groups, images = groups_of(categories), {c.id: c.images or 0 for c in categories}
     found = read_detections(detections)
     metrics = evaluate_in_full(
-        prepare(gt, engine, groups), found, images=images, every=found if fixed else None, score_cut=score_cut
+        prepare(gt, engine, groups, masks=found.masks is not None),
+        found,
+        images=images,
+        every=found if fixed else None,
+        score_cut=score_cut,
     )
     if out is not None:
         write_records(out / STAGING, metrics, {"source": str(detections), "detections": len(found)})

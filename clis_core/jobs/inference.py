@@ -25,6 +25,8 @@ from clis_core.batch import Detection
 from clis_core.categories import Categories, Category
 from clis_core.config.workspace import is_run
 from clis_core.data.decode import read_image
+from clis_core.data.mask_paste import rle_of_mask
+from clis_core.data.segmentation import Rle
 from clis_core.detectors.checkpoint import fingerprint
 from clis_core.detectors.export.model import ExportedDetector
 from clis_core.detectors.load import Loaded, Model, load_model
@@ -48,6 +50,7 @@ class NamedDetections:
         scores: float32 ``[K]``, 0..1.
         categories: the classes that the detector knows.
         size: (height, width) of the picture, pixels.
+        masks: float32 ``[K, S, S]``, 0..1, stretched over the boxes; None of a detector without a mask head.
     """
 
     boxes: Tensor
@@ -55,6 +58,7 @@ class NamedDetections:
     scores: Tensor
     categories: Categories
     size: tuple[int, int]
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -72,7 +76,15 @@ class NamedDetections:
     def above(self, threshold: float) -> NamedDetections:
         """Those with a score of ``threshold`` and more."""
         keep = self.scores >= threshold
-        return replace(self, boxes=self.boxes[keep], labels=self.labels[keep], scores=self.scores[keep])
+        masks = None if self.masks is None else self.masks[keep]
+        return replace(self, boxes=self.boxes[keep], labels=self.labels[keep], scores=self.scores[keep], masks=masks)
+
+    def rles(self) -> list[Rle] | None:
+        """The masks in pixels of the picture, as pycocotools has them; None without masks."""
+        if self.masks is None:
+            return None
+        pairs = zip(self.masks.numpy(), self.boxes.numpy(), strict=True)
+        return [rle_of_mask(mask, box, self.size) for mask, box in pairs]
 
 
 class NamedDetector:
@@ -143,8 +155,9 @@ class NamedDetector:
 
     def _named(self, found: Detection, size: tuple[int, int]) -> NamedDetections:
         # Clones: tensors of inference mode cannot be worked on with gradients.
-        boxes, labels, scores = (x.cpu().clone() for x in found)
-        return NamedDetections(boxes.float(), labels, scores.float(), self.categories, size)
+        boxes, labels, scores = (x.cpu().clone() for x in found[:3])
+        masks = None if found.masks is None else found.masks.float().cpu().clone()
+        return NamedDetections(boxes.float(), labels, scores.float(), self.categories, size, masks)
 
 
 def load_detector(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from clis_core.config.detector import finds_masks
 from clis_core.config.load import save_config
 from clis_core.config.resume import check_new_run
 from clis_core.config.run import RunConfig
@@ -214,7 +215,8 @@ def _open_val(config: RunConfig, data: Split, cache: Path) -> Split | None:
     val = open_split(config.data, "val", cache)
     check_splits(data, val)
     # What would stop the evaluation shall stop the training before it begins.
-    prepare(val.table.path, config.eval.engine, evaluation_groups(data.table.categories, val))
+    groups = evaluation_groups(data.table.categories, val)
+    prepare(val.table.path, config.eval.engine, groups, masks=finds_masks(config.detector))
     return val
 
 

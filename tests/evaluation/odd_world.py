@@ -63,7 +63,7 @@ class _NumpyOfOld:
         return float if name == "float" else getattr(np, name)
 
 
-def official_lvis(gt: Path, results: list[dict[str, Any]]) -> tuple[dict[str, float], np.ndarray]:
+def official_lvis(gt: Path, results: list[dict[str, Any]], kind: str = "bbox") -> tuple[dict[str, float], np.ndarray]:
     """What lvis itself says: its metrics (fractions, -1 where absent) and its precision ``[T, R, C, A]``."""
     import lvis
     import lvis.eval
@@ -71,7 +71,7 @@ def official_lvis(gt: Path, results: list[dict[str, Any]]) -> tuple[dict[str, fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         truth = lvis.LVIS(str(gt))
-        engine = lvis.LVISEval(truth, lvis.LVISResults(truth, results), "bbox")
+        engine = lvis.LVISEval(truth, lvis.LVISResults(truth, results), kind)
     lvis.eval.np = _NumpyOfOld()
     try:
         engine.run()
