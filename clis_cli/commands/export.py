@@ -179,10 +179,11 @@ def _print(result: ExportResult, as_json: bool) -> None:
         rows.append(("model card", str(result.card)))
     if parity:
         seconds = parity.seconds
+        masks = f", mask {parity.mask_gap:.2g}" if parity.mask_gap else ""
         rows += [
             ("checked on", f"{parity.images} pictures, {parity.detections} detections"),
             ("the same", f"{100 * parity.same:.2f} %, by score {100 * parity.weighted:.2f} %"),
-            ("largest gaps", f"box {parity.box_gap:.2g} px, score {parity.score_gap:.2g}"),
+            ("largest gaps", f"box {parity.box_gap:.2g} px, score {parity.score_gap:.2g}{masks}"),
             ("candidates", f"{about.candidates}; too few in {parity.uncertain} pictures"),
             ("seconds an image", f"{seconds['exported']:.3f}, the run itself {seconds['detector']:.3f}"),
         ]

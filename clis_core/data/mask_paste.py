@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
-from clis_core.data.segmentation import Rle
+from clis_core.data.segmentation import Rle, rle_of_runs
 
 COVERED = 0.5
 """Probability from which on a pixel is the object's."""
@@ -64,11 +63,8 @@ def rle_of_window(window: Window, size: tuple[int, int]) -> Rle:
     joined = np.flatnonzero(turns[1:] == turns[:-1])  # one column ends at the bottom, the next begins at the top
     turns = np.delete(turns, np.concatenate([joined, joined + 1]))
     pixels = size[0] * size[1]
-    runs = np.diff(
-        np.concatenate([[0], turns, [] if len(turns) and turns[-1] == pixels else [pixels]]).astype(np.int64)
-    )
-    rle: Any = {"size": list(size), "counts": runs.tolist()}
-    return coco_mask.frPyObjects(rle, *size)  # type: ignore[no-any-return]
+    ends = turns if len(turns) and turns[-1] == pixels else np.append(turns, pixels)
+    return rle_of_runs(ends - np.append(0, ends[:-1]), size)
 
 
 def rle_of_mask(mask: NDArray[np.float32], box: NDArray[np.floating[Any]], size: tuple[int, int]) -> Rle:

@@ -11,7 +11,6 @@ from typing import Any, TypedDict
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 LONGEST_OUTLINE = 2_000_000
 """Pixels of a polygon's outline, whose points are all made on the way."""
@@ -47,6 +46,8 @@ def read_segmentation(text: bytes | memoryview, size: tuple[int, int]) -> Rle | 
     Raises:
         ValueError: says what is wrong with it.
     """
+    from pycocotools import mask as coco_mask
+
     try:
         value = _SEGMENTATION.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -71,6 +72,8 @@ def as_json(rle: Rle) -> dict[str, Any]:
 
 def bitmap_of(rle: Rle) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """The smallest bitmap that holds a mask, uint8 ``[h, w]``, and (top, left) of it in the image, pixels."""
+    from pycocotools import mask as coco_mask
+
     x, y, width, height = (int(v) for v in coco_mask.toBbox(rle))
     runs = runs_of(rle["counts"])
     values = (np.arange(len(runs)) & 1).astype(np.uint8)
@@ -100,8 +103,14 @@ def _of_runs(value: _Rle, size: tuple[int, int]) -> Rle:
     covered, pixels = sum(runs.tolist()), size[0] * size[1]
     if covered != pixels:
         raise ValueError(f"its run lengths are {covered} pixels together, the image has {pixels}")
-    rle: Any = {"size": list(size), "counts": runs.tolist()}
-    return coco_mask.frPyObjects(rle, *size)  # type: ignore[no-any-return]
+    return rle_of_runs(runs, size)
+
+
+def rle_of_runs(runs: NDArray[np.int64], size: tuple[int, int]) -> Rle:
+    """A mask from its run lengths, which fill an image of (height, width)."""
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.frPyObjects({"size": list(size), "counts": runs.tolist()}, *size)  # type: ignore[no-any-return]
 
 
 def _int64(numbers: list[int]) -> NDArray[np.int64]:

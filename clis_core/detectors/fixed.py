@@ -25,6 +25,7 @@ from clis_core.detectors.convnorm import freeze
 from clis_core.detectors.faster_rcnn import FasterRCNN
 from clis_core.detectors.fixed_dense import FixedAnchors
 from clis_core.detectors.fixed_steps import FixedPairs, clip, has_sides, level_anchors, rows, top
+from clis_core.detectors.mask_head import MaskHead
 from clis_core.detectors.postprocess import MIN_SIDE
 from clis_core.detectors.roi_pool import RoiPool
 from clis_core.detectors.rpn import MIN_SIDE as MIN_PROPOSAL_SIDE
@@ -38,12 +39,14 @@ class FixedDetections(NamedTuple):
         labels: int64 ``[N, D]``, 1..C, 0 where there is nothing.
         scores: float32 ``[N, D]``.
         certain: bool ``[N]``, whether these are the detections that all pairs would have given.
+        masks: float32 ``[N, D, S, S]``, 0..1, stretched over the boxes; None without a mask head.
     """
 
     boxes: Tensor
     labels: Tensor
     scores: Tensor
     certain: Tensor
+    masks: Tensor | None = None
 
 
 Run = Callable[[Tensor, Tensor], FixedDetections]
@@ -205,6 +208,9 @@ class FixedDetector(nn.Module):
         )
         for part in (self.encoder, *self.pairs.layers()):
             part.to(self.dtype)
+        self.mask_head = detector.mask_head if isinstance(detector, FasterRCNN) else None
+        if self.mask_head is not None:
+            self.mask_head.to(self.dtype)
         self.kernels = kernels
         self.nms = nms
         self.requires_grad_(requires_grad=False)
@@ -218,7 +224,18 @@ class FixedDetector(nn.Module):
         """
         features = self.encoder(self._normalised(images, sizes))
         limit = sizes.flip(1).repeat(1, 2).to(torch.float32)[:, None]  # [N, 1, 4]: w, h, w, h
-        return self._select(self.pairs(features, images.shape[-2:], limit))
+        found = self._select(self.pairs(features, images.shape[-2:], limit))
+        if self.mask_head is None:
+            return found
+        return found._replace(masks=self._masks(self.mask_head, features, found))
+
+    def _masks(self, head: MaskHead, features: list[Tensor], found: FixedDetections) -> Tensor:
+        """``[N, D, S, S]``; rows beyond what was found are zero."""
+        pooled = self.kernels.pool(head.pool, [f.float() for f in features[:-1]], found.boxes).to(self.dtype)
+        labels = found.labels.clamp(min=1)  # a class for rows without one, whose masks are thrown away
+        masks = head.logits(pooled, labels.flatten()).float().sigmoid()
+        masks = masks.view(*found.labels.shape, head.side, head.side)
+        return torch.where(found.labels[:, :, None, None] > 0, masks, 0)
 
     def _normalised(self, images: Tensor, sizes: Tensor) -> Tensor:
         """As `Preprocess` has it: zero outside of the image."""

@@ -31,6 +31,9 @@ class MaskHead(nn.Module):
         self.predictor = MaskRCNNPredictor(
             config.channels, config.channels, 1 if config.class_agnostic else num_classes
         )
+        # torchvision's first weights are the larger the fewer classes there are; these are detectron2's.
+        nn.init.normal_(self.predictor.mask_fcn_logits.weight, std=0.001)
+        nn.init.zeros_(self.predictor.mask_fcn_logits.bias)
         self.side = 2 * config.pool
 
     def forward(self, features: list[Tensor], boxes: list[Tensor], labels: Tensor) -> Tensor:

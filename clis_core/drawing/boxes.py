@@ -14,6 +14,10 @@ from clis_core.drawing.colours import BLACK, Colour, ink_on
 from clis_core.drawing.fonts import font_for, writable
 from clis_core.drawing.places import place_labels
 
+Mask = tuple[NDArray[np.bool_], int, int]
+"""Which pixels of a part of a picture an object covers, ``[h, w]``; its top and left in the picture, pixels."""
+TINT = 0.4
+"""Share of the colour where a mask lies."""
 SMALLEST_FONT = 10
 """Pixels; what is smaller cannot be read."""
 SMALL = 160
@@ -27,6 +31,7 @@ def draw_boxes(
     colours: Sequence[Colour],
     *,
     max_labels: int | None = None,
+    masks: Sequence[Mask] | None = None,
 ) -> Image.Image:
     """Draw boxes with their captions, the most important first: it lies on top, and its label gets the best place.
 
@@ -39,6 +44,7 @@ def draw_boxes(
         captions: N texts; an empty one makes a box without a label.
         colours: N colours, such as `colours.colour_of` a class gives.
         max_labels: how many boxes get their label at most; None: all.
+        masks: N of them, which are tinted with their colours; None: none.
 
     Returns:
         An RGB image of the same size.
@@ -47,6 +53,8 @@ def draw_boxes(
     drawn = drawn.copy() if drawn is image else drawn
     corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     corners = np.clip(corners, 0, [drawn.width, drawn.height] * 2)
+    for mask, colour in reversed(list(zip(masks or (), colours, strict=False))):
+        _tint(drawn, mask, colour)
     draw = ImageDraw.Draw(drawn)
     width = line_width(drawn.size)
     for box, colour in reversed(list(zip(corners, colours, strict=True))):
@@ -69,6 +77,13 @@ def draw_boxes(
             draw.rectangle((place[0], place[1], place[2] - 1, place[3] - 1), fill=colour)
             draw.text((place[0] + pad, place[1] + pad - line[1]), text, fill=ink_on(colour), font=font)
     return drawn
+
+
+def _tint(image: Image.Image, mask: Mask, colour: Colour) -> None:
+    bitmap, top, left = mask
+    if bitmap.size:
+        stencil = Image.fromarray(bitmap.astype(np.uint8) * round(255 * TINT))
+        image.paste(colour, (left, top), stencil)
 
 
 def line_width(size: tuple[int, int]) -> int:

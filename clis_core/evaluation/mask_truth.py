@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from clis_core.data.annotation_faults import FAULTS, explain
 from clis_core.data.mask_paste import Window, rle_of_window
@@ -94,6 +93,8 @@ def _excused(
 ) -> GroundTruth:
     note = f"{int(without.sum())} of {len(masks)} objects have no mask; in mask AP detections "
     if truth.protocol == "coco":
+        from pycocotools import mask as coco_mask
+
         filled = [
             coco_mask.frPyObjects(truth.xywh[n : n + 1], *sides[n])[0] if mask is None else mask
             for n, mask in enumerate(masks)

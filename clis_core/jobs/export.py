@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from clis_core.config.detector import finds_masks
 from clis_core.config.run import RunConfig
 from clis_core.data.decode import read_image
 from clis_core.data.layout import open_split
@@ -109,6 +110,12 @@ def export(run: Path, config: RunConfig, out: Path, options: ExportOptions, *, r
         nms=options.nms,
         precision=options.precision,
     )
+    if not options.nms and finds_masks(about.config):
+        raise ConfigError(
+            "Masks are made of the detections that the last NMS leaves; without it there would be one for each of "
+            "thousands of candidates.",
+            hint="Leave the NMS in the graph, without --no-nms",
+        )
     if options.format == "safetensors":
         return _weights(run, config, shipped, about, out)
     paths = _pictures(run, config, options)

@@ -21,7 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from clis_core.categories import Categories
+from clis_core.data.mask_paste import paste_mask
 from clis_core.data.named_pictures import Failure, NamedPicture
+from clis_core.data.segmentation import as_json
 from clis_core.drawing.boxes import draw_boxes
 from clis_core.drawing.colours import colour_of
 from clis_core.evaluation.detections import DetectionBuilder
@@ -70,15 +72,20 @@ def to_record(
                 "width": one.found.size[1],
                 "height": one.found.size[0],
                 "drawn": one.drawn,
-                "detections": [
-                    dict(zip(("category_id", "name", "group", "score", "box"), r, strict=True)) for r in rows
-                ],
+                "detections": _detections(one.found),
             }
             for one in done
-            for rows in [list(_rows(one.found))]
         ],
         "failures": [{"source": f.name, "reason": f.reason} for f in failures],
     }
+
+
+def _detections(found: NamedDetections) -> list[dict[str, Any]]:
+    names = ("category_id", "name", "group", "score", "box")
+    records: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in _rows(found)]
+    for record, rle in zip(records, found.rles() or (), strict=False):
+        record["mask"] = as_json(rle)
+    return records
 
 
 def _rows(found: NamedDetections) -> Iterator[tuple[int, str, str | None, float, list[float]]]:
@@ -116,7 +123,8 @@ def write_coco(categories: Categories, done: Sequence[Done], folder: Path) -> No
     builder, category_ids = DetectionBuilder(), np.asarray(categories.ids)
     for image_id, one in zip(ids, done, strict=True):
         found = one.found
-        builder.add(image_id, category_ids[found.labels.numpy() - 1], found.boxes.numpy(), found.scores.numpy())
+        ids_of = category_ids[found.labels.numpy() - 1]
+        builder.add(image_id, ids_of, found.boxes.numpy(), found.scores.numpy(), found.rles())
     images = [
         {"id": image_id, "file_name": one.source, "width": one.found.size[1], "height": one.found.size[0]}
         for image_id, one in zip(ids, done, strict=True)
@@ -127,7 +135,7 @@ def write_coco(categories: Categories, done: Sequence[Done], folder: Path) -> No
 
 
 def write_picture(pixels: Tensor, found: NamedDetections, path: Path, max_labels: int | None) -> None:
-    """Draw what was found: a box, the name, the group and the score of each; a PNG or a JPEG file by the name.
+    """Draw what was found: box, mask, name, group and score of each; a PNG or a JPEG file by the name.
 
     A small picture is drawn two, three, ... times as large.
 
@@ -143,12 +151,17 @@ def write_picture(pixels: Tensor, found: NamedDetections, path: Path, max_labels
     ]
     picture = Image.fromarray(pixels.cpu().permute(1, 2, 0).numpy())
     times = math.ceil(_ROOMY / math.sqrt(picture.width * picture.height))
+    boxes, masks = found.boxes.numpy() * times, None
+    if found.masks is not None:
+        size = picture.height * times, picture.width * times
+        masks = [paste_mask(mask, box, size) for mask, box in zip(found.masks.numpy(), boxes, strict=True)]
     drawn = draw_boxes(
         picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC),
-        found.boxes.numpy() * times,
+        boxes,
         captions,
         [colour_of(c.name) for c in found.classes],
         max_labels=max_labels,
+        masks=masks,
     )
     with replacing(path) as temporary:
         _save(drawn, temporary, path.suffix)

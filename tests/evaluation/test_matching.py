@@ -34,7 +34,7 @@ def test_precision_of_every_class_at_every_threshold(
     for box in truth["annotations"][1 :: 5 if federated else 999]:
         box["ignore"] = 1
     found = odd_detections(truth, per_image, seed)
-    read, _, groups, _ = prepare(write(tmp_path, truth), "lvis" if federated else "pycocotools")
+    read, _, groups, *_ = prepare(write(tmp_path, truth), "lvis" if federated else "pycocotools")
     if federated:
         curves = lvis.by_lvis(read, found, groups, capped=capped)
     else:

@@ -28,7 +28,9 @@ def masked(batch, seed=5, without=()):
 
 
 def detector_with_masks(**mask):
-    return small_detector(mask={**MASK, **mask}, specialised=True, objectness=True)
+    detector = small_detector(mask={**MASK, **mask}, specialised=True, objectness=True)
+    torch.nn.init.normal_(detector.mask_head.predictor.mask_fcn_logits.weight, std=0.3)
+    return detector
 
 
 def share_of_cell(bitmap, window, cell):
@@ -132,23 +134,16 @@ def test_pasted_boxes_stay_out_of_the_mask_loss_alone():
     own = masked(some_batch((2, 1))).targets
     pasted = torch.tensor([[50.0, 10.0, 70.0, 30.0]])
     both = [
-        Target(
-            torch.cat((t.boxes, pasted)),
-            torch.cat((t.labels, torch.tensor([4]))),
-            masks=Masks(t.masks.pixels, [*t.masks.shapes, (0, 0)], torch.cat((t.masks.windows, torch.zeros(1, 4)))),
-        )
+        Target(torch.cat((t.boxes, pasted)), torch.cat((t.labels, torch.tensor([4]))), masks=t.masks.extended(1))
         for t in own
     ]
     few, more = losses_of(detector, own), losses_of(detector, both)
     assert more["mask"].item() == pytest.approx(few["mask"].item(), rel=1e-5)
     assert more["class"] != few["class"]
     assert more["box"] != few["box"]
+    dot = torch.ones(1, dtype=torch.uint8)
     as_if = [
-        t._replace(masks=t.masks._replace(shapes=[(1, 1) if s == (0, 0) else s for s in t.masks.shapes])) for t in both
-    ]
-    as_if = [
-        t._replace(masks=Masks(torch.cat((t.masks.pixels, torch.ones(1, dtype=torch.uint8))), t.masks.shapes, t.boxes))
-        for t in as_if
+        t._replace(masks=Masks(torch.cat((t.masks.pixels, dot)), [*t.masks.shapes[:-1], (1, 1)], t.boxes)) for t in both
     ]
     assert losses_of(detector, as_if)["mask"].item() != pytest.approx(few["mask"].item(), rel=1e-3)
 

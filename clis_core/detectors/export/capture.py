@@ -25,7 +25,7 @@ class _Plain(nn.Module):
         self.detector = graph  # "graph" is taken in what torch makes of it
 
     def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.detector(images, sizes))
+        return tuple(x for x in self.detector(images, sizes) if x is not None)
 
 
 def capture(graph: FixedDetector, about: About) -> ExportedProgram:

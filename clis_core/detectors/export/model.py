@@ -102,5 +102,5 @@ class ExportedDetector:
             keep = TorchKernels().keep_by_class(
                 result.boxes[one], keep[None], result.labels[one], len(self.categories), post.nms_iou
             )[0]
-        index_of = keep.nonzero()[: self.config.postprocess.detections, 0]
-        return Detection(boxes[index_of], labels[index_of], scores[index_of])
+        masks = None if result.masks is None else result.masks[index]
+        return Detection(boxes, labels, scores, masks).only(keep.nonzero()[: self.config.postprocess.detections, 0])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clis_core.config.detector import finds_masks
 from clis_core.detectors.build import Detector
 from clis_core.detectors.export import about as about_file
 from clis_core.detectors.export.about import About
@@ -24,6 +25,8 @@ from clis_core.files import replacing
 
 INSTALL = "pip install 'clis[onnx]'"
 OUTPUTS = ("boxes", "labels", "scores", "certain")
+MASKS = "masks"
+"""One more, of a detector with a mask head."""
 _NAMES_OF_DIMENSIONS = ("batch", "height", "width")
 
 
@@ -55,7 +58,7 @@ def write_onnx(detector: Detector, about: About, path: Path) -> None:
             custom_translation_table=translations(),
             opset_version=OPSET,
             input_names=["images", "sizes"],
-            output_names=list(OUTPUTS),
+            output_names=_outputs(about),
             verbose=False,
         )
     _finish(program.model, about)
@@ -156,8 +159,15 @@ def open_onnx(path: Path, device: torch.device) -> tuple[Run, About]:
             hint="Files of clis come from: clis export RUN --format onnx -o FILE",
         )
 
+    about = about_file.from_json(text, str(path))
+    names = _outputs(about)
+
     def run(images: Tensor, sizes: Tensor) -> FixedDetections:
         feed = {"images": np.ascontiguousarray(images.cpu().numpy()), "sizes": sizes.cpu().numpy()}
-        return FixedDetections(*(torch.from_numpy(x) for x in session.run(list(OUTPUTS), feed)))
+        return FixedDetections(*(torch.from_numpy(x) for x in session.run(names, feed)))
 
-    return run, about_file.from_json(text, str(path))
+    return run, about
+
+
+def _outputs(about: About) -> list[str]:
+    return [*OUTPUTS, MASKS] if finds_masks(about.config) else [*OUTPUTS]

@@ -30,20 +30,22 @@ class Tolerance:
     Attributes:
         box: largest difference of a side, pixels of the frame.
         score: largest difference of the score.
+        mask: largest mean difference of a mask's probabilities.
         same: least share of the detections that must be the same.
         weighted: the same with every detection counted by its score.
     """
 
     box: float
     score: float
+    mask: float
     same: float
     weighted: float
 
 
 # In float16 another of two equally good proposals may be taken here and there, and its box is another one.
 TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(box=0.5, score=1e-3, same=0.99, weighted=0.99),
-    "fp16": Tolerance(box=4.0, score=0.05, same=0.9, weighted=0.9),
+    "fp32": Tolerance(box=0.5, score=1e-3, mask=0.01, same=0.99, weighted=0.99),
+    "fp16": Tolerance(box=4.0, score=0.05, mask=0.05, same=0.9, weighted=0.9),
 }
 
 
@@ -72,6 +74,7 @@ class Parity:
         weighted: the same with every detection counted by its score.
         box_gap: largest difference of a side among the same detections, pixels of the frame.
         score_gap: largest difference of a score among them.
+        mask_gap: largest mean difference of a mask's probabilities among them; 0 without masks.
         uncertain: images for which the graph's candidates were too few to be certain.
         seconds: median time of an image, by "detector" and "exported".
     """
@@ -84,6 +87,7 @@ class Parity:
     score_gap: float
     uncertain: int
     seconds: dict[str, float]
+    mask_gap: float = 0.0
 
     def within(self, tolerance: Tolerance) -> bool:
         """Whether enough is the same."""
@@ -137,17 +141,18 @@ def compare(
         progress: told the number of images done.
     """
     counts = torch.zeros(4, dtype=torch.float64)  # same ones, all; and both by score
-    seconds, box_gap, score_gap, before = [], 0.0, 0.0, exported.uncertain
+    seconds, largest, before = [], torch.zeros(3), exported.uncertain
     for done, (image, reference) in enumerate(zip(images, references, strict=True), start=1):
         frames, sizes = place(exported.about, [image])
         began = time.perf_counter()
         (found,) = exported.detect(frames, sizes)
         seconds.append(time.perf_counter() - began)
-        here, box, score = _gaps(reference.found, found, tolerance)
+        here, gaps = _gaps(reference.found, found, tolerance)
         counts += here
-        box_gap, score_gap = max(box_gap, box), max(score_gap, score)
+        largest = torch.maximum(largest, gaps)
         progress(done)
     same, total, weight, total_weight = counts.tolist()
+    box_gap, score_gap, mask_gap = largest.tolist()
     return Parity(
         len(references),
         sum(len(r.found.scores) for r in references),
@@ -159,6 +164,7 @@ def compare(
         {"detector": statistics.median(r.seconds for r in references), "exported": statistics.median(seconds)}
         if references
         else {},
+        mask_gap,
     )
 
 
@@ -182,11 +188,16 @@ def framed(detector: Detector, frames: Tensor, sizes: list[tuple[int, int]]) -> 
     return ImageBatch(out, sizes)
 
 
-def _gaps(reference: Detection, found: Detection, tolerance: Tolerance) -> tuple[Tensor, float, float]:
-    """Of one image: counts of same and all detections, plain and by score, ``[4]``; the largest gaps."""
+def _gaps(reference: Detection, found: Detection, tolerance: Tolerance) -> tuple[Tensor, Tensor]:
+    """Of one image: counts of same and all detections, plain and by score; the largest gaps of box, score, mask."""
     box = (reference.boxes[:, None] - found.boxes).abs().amax(dim=2)
     score = (reference.scores[:, None] - found.scores).abs()
+    mask = torch.zeros_like(box)
+    if reference.masks is not None:
+        assert found.masks is not None, "the file has no masks"
+        mask = torch.cdist(reference.masks.flatten(1), found.masks.flatten(1), p=1) / reference.masks.shape[-1] ** 2
     same = (reference.labels[:, None] == found.labels) & (box <= tolerance.box) & (score <= tolerance.score)
+    same &= mask <= tolerance.mask
     there, here = same.any(dim=1), same.any(dim=0)
     counts = (
         there.sum() + here.sum(),
@@ -194,5 +205,5 @@ def _gaps(reference: Detection, found: Detection, tolerance: Tolerance) -> tuple
         reference.scores[there].sum() + found.scores[here].sum(),
         reference.scores.sum() + found.scores.sum(),
     )
-    gaps = (float(box[same].max()), float(score[same].max())) if same.any() else (0.0, 0.0)
-    return torch.stack([x.double() for x in counts]), *gaps
+    gaps = [x[same].max() if same.any() else x.new_zeros(()) for x in (box, score, mask)]
+    return torch.stack([x.double() for x in counts]), torch.stack(gaps)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clis_core.categories import Categories, Category
-from clis_core.config.detector import FasterRCNNConfig
+from clis_core.config.detector import FasterRCNNConfig, MaskConfig
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.checkpoint import fingerprint
 from clis_core.detectors.export.about import About
@@ -13,12 +13,13 @@ from tests.detectors.conftest import SMALL
 CATEGORIES = Categories(Category(id=10 * i, name=f"thing {i}") for i in range(1, 6)).with_counts(range(1, 6))
 
 
-def sharp_detector(classes=5, **head):
+def sharp_detector(classes=5, mask=None, **head):
     """Its scores differ as a trained detector's do."""
     torch.manual_seed(0)
     config: FasterRCNNConfig = SMALL.model_copy(
         update={"head": SMALL.head.model_copy(update=head), "short_side": 128, "long_side": 256}
     )
+    config = config.model_copy(update={"mask": MaskConfig(**mask or {})})
     detector = build_detector(config, classes).eval()
     torch.manual_seed(3)
     for layer, std in (

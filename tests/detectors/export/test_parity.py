@@ -72,6 +72,6 @@ def test_weights_of_detections_are_their_scores():
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
     reference = Detection(boxes, torch.tensor([1, 1, 1]), torch.tensor([0.8, 0.1, 0.1]))
     found = reference._replace(labels=torch.tensor([2, 1, 1]))
-    counts, box, score = _gaps(reference, found, Tolerance(0.5, 1e-3, 0.9, 0.9))
+    counts, gaps = _gaps(reference, found, Tolerance(0.5, 1e-3, 0.01, 0.9, 0.9))
     assert counts.tolist() == pytest.approx([4, 6, 0.4, 2.0])
-    assert (box, score) == (0, 0)
+    assert gaps.tolist() == [0, 0, 0]

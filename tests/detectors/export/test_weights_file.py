@@ -22,7 +22,7 @@ def test_the_same_detector(detector, tmp_path):
     assert fingerprint(loaded.model.state_dict()) == fingerprint(detector.state_dict())
     image = picture(100, 150)
     with torch.inference_mode():
-        for mine, other in zip(loaded.model([image])[0], detector([image])[0], strict=True):
+        for mine, other in zip(loaded.model([image])[0][:3], detector([image])[0][:3], strict=True):
             assert torch.equal(mine, other)
     assert set(safetensors.load_file(path)) == set(detector.state_dict())
     assert str(tmp_path) not in path.read_bytes()[:200_000].decode("latin-1")
