@@ -61,12 +61,12 @@ def mask_clis_small() -> Table:
 
 
 def mask_baseline_tiny() -> Table:
-    """Mask R-CNN, ResNet-18 at 96 px without pre-training, for drawn data and tests; no number in CLIS."""
+    """Mask R-CNN, ResNet-18 at 96 px without pre-training, for tests; no number in CLIS."""
     return _masked(tiny_size(), _TINY_MASK)
 
 
 def mask_clis_tiny() -> Table:
-    """CLIS on Mask R-CNN, ResNet-18 at 96 px, for drawn data and tests; no number in the paper."""
+    """CLIS on Mask R-CNN, ResNet-18 at 96 px without pre-training, for tests; no number in the paper."""
     base = _masked(with_specialised(tiny_size()), _TINY_MASK)
     return {**base, "method": {**base["method"], "kind": "clis", "projector": 32}, "pictures": TINY_PICTURES}
 
