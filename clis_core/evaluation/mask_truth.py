@@ -57,6 +57,8 @@ def mask_truth(truth: GroundTruth) -> GroundTruth | None:
     Raises:
         DataError: a segmentation is wrong, or an image has no size.
     """
+    if truth.voc:
+        return None
     data = read_bytes(truth.path)
     try:
         file = msgspec.json.decode(data, type=_File)

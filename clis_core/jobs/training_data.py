@@ -20,6 +20,7 @@ from clis_core.data.regions import shard_hashes
 from clis_core.data.sampling import ALONE, Portion
 from clis_core.data.segmentations import Segmentations
 from clis_core.data.shards.reader import Shards
+from clis_core.data.voc import is_voc
 from clis_core.errors import ConfigError, DataError
 from clis_core.losses.counts import ClassCounts
 
@@ -116,8 +117,8 @@ def training_loader(
 
 
 def _segmentations(table: AnnotationTable) -> Segmentations:
-    found = Segmentations(table)
-    if not found.count():
+    found = None if is_voc(table.path) else Segmentations(table)
+    if found is None or not found.count():
         raise DataError(
             f"{table.path}: not a single box has a segmentation for the mask head to learn from.",
             hint="Train without a mask head: --set detector.mask.enabled=false; or add masks to the annotations.",

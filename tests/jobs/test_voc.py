@@ -4,7 +4,7 @@ import pytest
 
 from clis_core.config.data import DataConfig
 from clis_core.config.load import Layer, preset_layer, resolve
-from clis_core.errors import ConfigError
+from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.check_data import CheckOptions, check_data
 from clis_core.jobs.evaluate import evaluate_run
 from clis_core.jobs.train import train
@@ -30,3 +30,10 @@ def test_the_check_of_jsons_says_that_it_is_one(tmp_path):
     year = draw_voc(tmp_path)
     with pytest.raises(ConfigError, match="is of PASCAL VOC"):
         check_data(DataConfig(root=year), None, CheckOptions(), reporter=SilentReporter())
+
+
+def test_boxes_alone_do_not_teach_a_mask_head(tmp_path):
+    values = {"data": {"root": draw_voc(tmp_path), "workers": 0}, "train": {"iterations": 2, "batch": 2}}
+    config = resolve([preset_layer("mask-baseline-tiny"), Layer("test", values)])
+    with pytest.raises(DataError, match="not a single box has a segmentation"):
+        train(config, tmp_path / "run", reporter=SilentReporter())

@@ -131,7 +131,7 @@ def scene(monkeypatch):
         torch.nn.init.normal_(part.fc.weight, std=0.5)
     more = torch.rand(2, 6, 4) * 20 + torch.tensor([0, 0, 25, 25])
     proposals = [torch.cat((t.boxes + 1.5, m)) for t, m in zip(batch.targets, more, strict=True)]
-    boxes, labels, matched = sample_regions(proposals, batch.targets, RoiTraining(samples=8))
+    boxes, labels, matched, _ = sample_regions(proposals, batch.targets, RoiTraining(samples=8))
     pooled = detector.pool_regions(features, boxes)
     logits = detector.head.fc_cls(detector.head.cls_2fc(pooled))
     sampled = SecondStage(boxes, labels, matched, pooled, logits)
