@@ -19,6 +19,13 @@ NPY_DAMAGE = (
 """What numpy raises for a damaged array file: its header is the source of a Python value."""
 
 
+def format_hint(found: object, known: int) -> str:
+    """What to do about a file of another format: which of the two programs is the older one."""
+    if isinstance(found, int) and found < known:
+        return "An older clis wrote it: make it anew with this one, or install that one to use it."
+    return "pip install --upgrade clis"
+
+
 class ClisError(Exception):
     """An error that the user can act on.
 

@@ -17,3 +17,9 @@ def test_every_error_has_a_hint() -> None:
             if named and not any(keyword.arg in ("hint", None) for keyword in node.keywords):
                 without.append(f"{path.name}:{node.lineno}")
     assert without == []
+
+
+def test_files_of_other_formats_say_which_clis_is_the_older() -> None:
+    assert "pip install --upgrade clis" in errors.format_hint(3, 2)
+    assert "older clis wrote it" in errors.format_hint(1, 2)
+    assert "pip install --upgrade clis" in errors.format_hint("new", 2)

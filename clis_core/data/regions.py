@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clis_core.config.pictures import REGION_RULES
 from clis_core.data.shards.manifest import MANIFEST, Manifest
 from clis_core.data.shards.reader import Shards
-from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE, DataError
+from clis_core.errors import JSON_DAMAGE, NPY_DAMAGE, DataError, format_hint
 from clis_core.files import replacing, write_text
 
 FORMAT = 1
@@ -204,7 +204,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     except (*JSON_DAMAGE, TypeError, KeyError) as error:
         raise _damaged(path, str(error)) from None
     if number != FORMAT or not isinstance(shards, dict):
-        raise DataError(f"{path}: regions of another format than {FORMAT}.", hint="pip install --upgrade clis")
+        raise DataError(f"{path}: regions of another format than {FORMAT}.", hint=format_hint(number, FORMAT))
     return dict(content)
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
 from clis_core.detectors.build import Detector, build_detector
-from clis_core.errors import CheckpointError, DataError
+from clis_core.errors import CheckpointError, DataError, format_hint
 from clis_core.files import check_stored
 
 FORMAT = 1
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if content["format"] != FORMAT:
         raise CheckpointError(
             f"{path}: checkpoint format {content['format']}, but this clis reads {FORMAT}.",
-            hint="pip install --upgrade clis",
+            hint=format_hint(content["format"], FORMAT),
         )
     if not isinstance(content["step"], int):
         raise DamagedCheckpointError(f"{path}: the checkpoint is damaged: its step is no number.", hint=_OLDER)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from clis_core.categories import Categories
-from clis_core.errors import JSON_DAMAGE, DataError
+from clis_core.errors import JSON_DAMAGE, DataError, format_hint
 from clis_core.files import write_text
 
 FORMAT = 1
@@ -142,7 +142,7 @@ def parse_manifest(text: str, path: Path | str) -> Manifest:
         raise _damaged(path, str(error)) from None
     if number != FORMAT:
         raise DataError(
-            f"{path}: shards of format {number}, but this clis reads {FORMAT}.", hint="pip install --upgrade clis"
+            f"{path}: shards of format {number}, but this clis reads {FORMAT}.", hint=format_hint(number, FORMAT)
         )
     try:
         manifest = Manifest(

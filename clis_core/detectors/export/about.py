@@ -12,7 +12,7 @@ from clis_core import __version__
 from clis_core.batch import fit_size
 from clis_core.categories import Categories
 from clis_core.config.detector import DetectorConfig
-from clis_core.errors import JSON_DAMAGE, CheckpointError, ClisError, ConfigError
+from clis_core.errors import JSON_DAMAGE, CheckpointError, ClisError, ConfigError, format_hint
 
 KEY = "clis"
 """The key of the JSON in a file's metadata."""
@@ -127,7 +127,7 @@ def from_json(text: str, source: str) -> About:
         if record["format"] != FORMAT:
             raise CheckpointError(
                 f"{source}: its description has format {record['format']}, but this clis reads {FORMAT}.",
-                hint="pip install --upgrade clis",
+                hint=format_hint(record["format"], FORMAT),
             )
         about = About(
             config=TypeAdapter(DetectorConfig).validate_python(record["detector_config"]),
