@@ -9,7 +9,7 @@ import contextlib
 import json
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from clis_core.errors import DataError
 from clis_core.evaluation.detections import FORMAT, VERSION, Detections
+from clis_core.evaluation.rles import COLUMNS, Rles
 
 ROWS = 1 << 18
 """Detections that are read at a time."""
@@ -29,6 +30,8 @@ _COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 """Arrays by name, with the kind of their numbers and the shape of an entry."""
 _SIZES = ("sizes", ("f", (2,)))
+_MASK_ROWS = 1 << 13
+_LONGEST_MASKS = 1 << 28  # characters of so many masks
 _LARGEST_HEADER = 1 << 20
 _HINT = "Make it again with clis eval."
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -60,7 +63,7 @@ def read_blocks(path: Path, rows: int = ROWS) -> Iterator[Detections]:
 
 
 def detections_of_images(path: Path, image_ids: Collection[int], rows: int = ROWS) -> Detections:
-    """The detections of some images, in the order of the file.
+    """The detections of some images, with their masks where there are some, in the order of the file.
 
     Args:
         path: as in `read_blocks`.
@@ -71,7 +74,7 @@ def detections_of_images(path: Path, image_ids: Collection[int], rows: int = ROW
         DataError: as `read_blocks`.
     """
     wanted = np.array(sorted(image_ids), dtype=np.int64)
-    kept = [piece.only(np.isin(piece.image_ids, wanted)) for piece in _pieces(path, rows)]
+    kept = [piece.only(np.isin(piece.image_ids, wanted)) for piece in _pieces(path, rows, masks=True)]
     if not kept:
         nothing = np.zeros(0, np.int64)
         none = np.zeros(0, np.float32)
@@ -99,29 +102,33 @@ def _joined(a: Detections, b: Detections) -> Detections:
         np.concatenate([a.boxes, b.boxes]),
         np.concatenate([a.scores, b.scores]),
         None if a.sizes is None or b.sizes is None else np.concatenate([a.sizes, b.sizes]),
+        None if a.masks is None or b.masks is None else a.masks.joined(b.masks),
         source=a.source,
     )
 
 
-def _pieces(path: Path, rows: int) -> Iterator[Detections]:
+def _pieces(path: Path, rows: int, *, masks: bool = False) -> Iterator[Detections]:
     """The file from its beginning, ``rows`` detections at a time, whatever images they are of."""
     try:
         with zipfile.ZipFile(path) as archive, contextlib.ExitStack() as stack:
             _check_header(archive, path)
-            names = dict([*_COLUMNS.items(), *([_SIZES] if f"{_SIZES[0]}.npy" in archive.namelist() else [])])
-            columns = {
-                name: _Column(stack.enter_context(archive.open(f"{name}.npy")), name, *form)
-                for name, form in names.items()
-            }
-            counts = {column.count for column in columns.values()}
+            there = archive.namelist()
+
+            def opened(name: str, form: tuple[str, tuple[int, ...]]) -> _Column:
+                return _Column(stack.enter_context(archive.open(f"{name}.npy")), name, *form)
+
+            names = dict([*_COLUMNS.items(), *([_SIZES] if f"{_SIZES[0]}.npy" in there else [])])
+            columns = {name: opened(name, form) for name, form in names.items()}
+            of_masks = _MaskColumns(opened) if masks and "mask_text.npy" in there else None
+            counts = {column.count for column in columns.values()} | ({of_masks.count} if of_masks else set())
             if len(counts) > 1:
                 raise ValueError("its arrays are not equally long")
             count = counts.pop()
+            rows = min(rows, _MASK_ROWS) if of_masks else rows
             for start in range(0, count, rows):
-                arrays: dict[str, Any] = {
-                    name: column.read(min(rows, count - start)) for name, column in columns.items()
-                }
-                yield Detections(**arrays, source=str(path))
+                few = min(rows, count - start)
+                arrays: dict[str, Any] = {name: column.read(few) for name, column in columns.items()}
+                yield Detections(**arrays, masks=of_masks.read(few) if of_masks else None, source=str(path))
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.", hint=_HINT) from error
     except _DAMAGE as error:
@@ -138,6 +145,29 @@ def _check_header(archive: zipfile.ZipFile, path: Path) -> None:
             f"{path} holds {header['format']} version {header['version']}; this clis reads {FORMAT} version {VERSION}.",
             hint=_HINT,
         )
+
+
+class _MaskColumns:
+    """The masks of the file, read from its beginning.
+
+    Args:
+        opened: opens a column.
+    """
+
+    def __init__(self, opened: Callable[[str, tuple[str, tuple[int, ...]]], _Column]) -> None:
+        columns = [opened(name, (kind.kind, entry)) for name, (kind, entry) in COLUMNS.items()]
+        self._sizes, self._lengths, self._text = columns
+        self.count: int = self._lengths.count
+        if self._sizes.count != self.count:
+            raise ValueError("its arrays are not equally long")
+
+    def read(self, rows: int) -> Rles:
+        """The next masks."""
+        sizes, lengths = self._sizes.read(rows), self._lengths.read(rows)
+        total = int(lengths.sum(dtype=np.int64))
+        if (rows and lengths.min() < 0) or total > _LONGEST_MASKS:
+            raise ValueError("its masks have no lengths that can be")
+        return Rles(sizes, lengths, self._text.read(total))
 
 
 class _Column:

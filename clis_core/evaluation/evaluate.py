@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clis_core.categories import Group
-from clis_core.errors import ConfigError, DataError
+from clis_core.errors import ConfigError
 from clis_core.evaluation import coco, lvis, voc
 from clis_core.evaluation.analysis import SCORE_CUT, Analysis
 from clis_core.evaluation.detections import Detections
@@ -19,7 +19,7 @@ from clis_core.evaluation.groundtruth import GroundTruth, read_ground_truth
 from clis_core.evaluation.judged import cap_notes, counted_detections
 from clis_core.evaluation.mask_truth import mask_truth
 from clis_core.evaluation.metrics import Curves, Engine, Metrics, Protocol, summarise
-from clis_core.evaluation.rows import check_detections
+from clis_core.evaluation.rows import check_detections, check_masks
 
 ENGINES: dict[Protocol, tuple[Engine, ...]] = {
     "lvis": ("hotcoco", "lvis"),
@@ -123,13 +123,8 @@ def _of_masks(
         DataError: a mask is not whole.
     """
     assert detections.masks is not None
-    wrong = None if engine == "hotcoco" else detections.masks.first_wrong()
-    if wrong is not None:
-        raise DataError(
-            f"The mask of detection {wrong} of {detections.source} is damaged: its run lengths are not those of an "
-            "image of its size.",
-            hint="Make the detections again: clis eval RUN",
-        )
+    if engine != "hotcoco":  # which checks them itself
+        check_masks(detections)
     counted = counted_detections(truth, detections)
     values, per_class = summarise(_curves(engine, truth, detections, groups, counted), groups)
     for record in table["classes"]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from clis_core.data.segmentation import Rle
 from clis_core.evaluation.groundtruth import GroundTruth
 from clis_core.evaluation.judged import Objects
 from clis_core.evaluation.mistakes import KINDS, NONE
@@ -65,6 +66,7 @@ class Shown:
         score: of the detector.
         verdict: what it is.
         object: the object that it found or was meant for, or -1.
+        mask: the pixels of the original image that it covers, of a detector of masks.
     """
 
     category: int
@@ -72,6 +74,7 @@ class Shown:
     score: float
     verdict: Verdict
     object: int
+    mask: Rle | None = None
 
 
 def choose(incidents: Incidents, groups: Sequence[str | None], most: int) -> list[Example]:
@@ -136,6 +139,7 @@ def shown_of(truth: GroundTruth, verdicts: Verdicts, example: Example, score_cut
     rows = np.flatnonzero((detections.image_ids == image_id) & (detections.scores >= score_cut) & known)
     rows = rows[np.argsort(-detections.scores[rows], kind="stable")]
     place_of = {row: place for place, row in enumerate(judged.row.tolist())}
+    masks = None if detections.masks is None else detections.masks.records()
     found = []
     for rank, row in enumerate(rows.tolist()):
         verdict, target = _verdict(verdicts, place_of.get(row))
@@ -146,7 +150,8 @@ def shown_of(truth: GroundTruth, verdicts: Verdicts, example: Example, score_cut
             about = (verdict, category) == (example.what, example.category)
         if rank < MOST or about:
             x, y, width, height = detections.xywh(np.array([row]))[0].tolist()
-            found.append(Shown(category, (x, y, x + width, y + height), float(detections.scores[row]), verdict, target))
+            box, score = (x, y, x + width, y + height), float(detections.scores[row])
+            found.append(Shown(category, box, score, verdict, target, masks[row] if masks else None))
     return found
 
 

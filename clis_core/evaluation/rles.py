@@ -68,6 +68,14 @@ class Rles:
         """Those that are marked in ``which``, bool ``[K]``, in their order."""
         return Rles(self.sizes[which], self.lengths[which], self.text[np.repeat(which, self.lengths)])
 
+    def joined(self, other: Rles) -> Rles:
+        """These, then those of ``other``."""
+        return Rles(
+            np.concatenate([self.sizes, other.sizes]),
+            np.concatenate([self.lengths, other.lengths]),
+            np.concatenate([self.text, other.text]),
+        )
+
     def empty(self) -> NDArray[np.bool_]:
         """Which cover nothing: bool ``[K]``. They have one run."""
         last = np.concatenate([[0], np.cumsum(((self.text - 48) & 32) == 0)])  # ends of numbers before each character

@@ -128,3 +128,18 @@ def hotcoco_truth(truth: GroundTruth, which: NDArray[np.bool_] | slice = slice(N
         iscrowd=truth.crowd[which],
         segmentation=masks,
     )
+
+
+def check_masks(detections: Detections) -> None:
+    """Refuse masks that pycocotools would read beyond their end.
+
+    Raises:
+        DataError: a mask is not whole.
+    """
+    wrong = None if detections.masks is None else detections.masks.first_wrong()
+    if wrong is not None:
+        raise DataError(
+            f"The mask of detection {wrong} of {detections.source} is damaged: its run lengths are not those of an "
+            "image of its size.",
+            hint="Make the detections again: clis eval RUN",
+        )

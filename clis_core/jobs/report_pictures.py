@@ -21,6 +21,7 @@ from clis_core.evaluation.groundtruth import GroundTruth
 from clis_core.evaluation.judged import Objects
 from clis_core.evaluation.mistakes import KINDS, NONE
 from clis_core.evaluation.outcomes import Outcome, verdicts_on
+from clis_core.evaluation.rows import check_masks
 from clis_core.jobs.report_runs import Split
 from clis_core.page.content import Picture
 from clis_core.report import Reporter
@@ -81,7 +82,9 @@ class PictureMaker:
         shown: dict[int, list[list[Shown]]] = {}
         for n, path in files.items():
             assert path is not None
-            verdicts = verdicts_on(self._truth, self._objects, detections_of_images(path, wanted), self._score_cut)
+            detections = detections_of_images(path, wanted)
+            check_masks(detections)
+            verdicts = verdicts_on(self._truth, self._objects, detections, self._score_cut)
             shown[n] = [shown_of(self._truth, verdicts, example, self._score_cut) for example in examples]
         pictures = []
         for k, (example, image_id) in enumerate(zip(examples, wanted, strict=True)):

@@ -11,7 +11,8 @@ from clis_core.page.figures import mean_by_count, mean_curve, members
 from clis_core.page.html import Html, join, number, tag
 from clis_core.page.tables import Cell, figure, table, words
 
-MAIN = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+MAIN = ("AP", "AP50", "AP50_11", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+MASKS = tuple(f"{name}_mask" for name in ("AP", "AP50", "AP75", "APr", "APc", "APf"))
 RECALL = linear_axis("recall, %", 0, 100)
 PRECISION = linear_axis("precision, %", 0, 100)
 
@@ -37,8 +38,9 @@ def section(name: str, title: str, *content: object) -> Html:
 
 def headline(report: Report) -> Html:
     """The metrics of every run, those after the first with what they differ by."""
-    names = [name for name in MAIN if any(name in run.metrics for run in report.runs)]
-    names += [name for name in report.runs[0].metrics if name not in names and name[:4] not in ("ARs@", "ARm@", "ARl@")]
+    names = [name for name in (*MAIN, *MASKS) if any(name in run.metrics for run in report.runs)]
+    names += [name for name in report.runs[0].metrics if name not in names and not name.endswith("_mask")
+              and name[:4] not in ("ARs@", "ARm@", "ARl@")]  # fmt: skip
     first = report.runs[0]
     rows = [
         [

@@ -145,7 +145,7 @@ def _switch(name: str, on: bool, text: object) -> Html:
 
 def _drawn(picture: Picture, shown: Shown, k: int, name: str) -> DrawnBox:
     about = _about(picture, shown)
-    return DrawnBox(name, str(k + 1), shown.box, _look(shown), about, shown.score < SURE and not about)
+    return DrawnBox(name, str(k + 1), shown.box, _look(shown), about, shown.score < SURE and not about, shown.mask)
 
 
 def _look(shown: Shown) -> Look:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from clis_core.errors import DataError
 from clis_core.evaluation.blocks import detections_of_images, read_blocks
 from clis_core.evaluation.detections import Detections
 from clis_core.evaluation.parts import Parts
+from clis_core.evaluation.rles import Rles
 from clis_core.jobs.bench.lvis_eval import synthetic_detections, synthetic_truth
 from tests.evaluation.odd_world import odd_detections
 
@@ -126,3 +128,39 @@ def test_damaged_and_missing_files_are_refused(file, tmp_path):
     file.write_bytes(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
     with pytest.raises(DataError, match="no whole file"):
         list(read_blocks(file))
+
+
+def masked(found: Detections) -> Detections:
+    """Each with a mask of its own, of odd lengths."""
+    masks = [{"size": [9, 40], "counts": b"".join([b"0"] * (k % 7) + [b"X"])} for k in range(len(found))]
+    return replace(found, masks=Rles.of(masks))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 13, 10**6])
+def test_masks_of_some_images_are_those_of_the_file(file, tmp_path, rows):
+    masked(Detections.load(file)).save(tmp_path / "masked.npz")
+    whole = Detections.load(tmp_path / "masked.npz")
+    wanted = np.unique(whole.image_ids)[::2]
+    found = detections_of_images(tmp_path / "masked.npz", wanted.tolist(), rows)
+    assert found.masks.records() == whole.only(np.isin(whole.image_ids, wanted)).masks.records()
+    assert all(block.masks is None for block in read_blocks(tmp_path / "masked.npz", rows)), "they are not needed"
+
+
+@pytest.mark.parametrize("lengths", [-1, 2**30, 10**5])
+def test_lengths_of_masks_that_cannot_be(file, tmp_path, lengths):
+    found = masked(Detections.load(file))
+    found.save(tmp_path / "masked.npz")
+    wrong = np.full(len(found), lengths, np.int32)
+    replace_member(tmp_path / "masked.npz", "mask_lengths.npy", wrong)
+    with pytest.raises(DataError, match="no whole file of detections"):
+        detections_of_images(tmp_path / "masked.npz", found.image_ids.tolist())
+
+
+def replace_member(path, name, array):
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    out = io.BytesIO()
+    np.save(out, array)
+    with zipfile.ZipFile(path, "w") as archive:
+        for n, data in {**members, name: out.getvalue()}.items():
+            archive.writestr(n, data)

@@ -1,6 +1,8 @@
 """A mask head through the jobs: a training that resumes, evaluation, prediction, export, and what is refused."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from clis_core.jobs.export import ExportOptions, export
 from clis_core.jobs.inference import NamedDetector
 from clis_core.jobs.model_card import model_card
 from clis_core.jobs.predict import PredictOptions, predict
+from clis_core.jobs.report import report
 from clis_core.jobs.train import train
 from clis_core.methods.build import build_method
 from clis_core.report import SilentReporter
@@ -216,3 +219,24 @@ def test_drawn_data_that_memory_is_measured_with_have_masks(preset):
     batch = drawn_batch(config, 5, 2)
     assert method(batch)["mask"] > 0
     assert drawn_batch(resolve([preset_layer("baseline-tiny")]), 5, 1).targets[0].masks is None
+
+
+def test_the_report_draws_masks_and_tells_their_ap(run, tmp_path):
+    evaluate_run(run, load_config(run / "config.toml"), reporter=QUIET)
+    report([str(run)], tmp_path / "out.html", pictures=3, reporter=QUIET)
+    page = (tmp_path / "out.html").read_text()
+    assert "APr_mask" in page
+    detections = len(re.findall(r'data-of="p\d+r0d\d+" class="box [^"]*"[^>]*><path d="M', page))
+    assert detections == page.count('class="mask"') > 0
+
+
+def test_the_report_refuses_masks_that_are_damaged(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    evaluate_run(copy, load_config(copy / "config.toml"), reporter=QUIET)
+    path = copy / "eval-val" / "detections.npz"
+    found = Detections.load(path)
+    found.masks.text[found.masks.text == ord("0")] = ord("1")
+    found.save(path)
+    with pytest.raises(DataError, match=r"mask of detection \d+"):
+        report([str(copy)], tmp_path / "out.html", pictures=3, reporter=QUIET)

@@ -8,8 +8,9 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from clis_core.data.segmentation import rle_of_runs
 from clis_core.evaluation.examples import Example
-from clis_core.page.boxes import DrawnBox, frame_of, letter, mark_of
+from clis_core.page.boxes import BAR, DrawnBox, frame_of, letter, mark_of, rows_of
 from clis_core.page.charts import Axis, Dots, Line, chart, linear_axis, log_axis
 from clis_core.page.content import MOST_RUNS, ClassInfo, ClassResult, Picture, Run
 from clis_core.page.figures import LINE_POINTS, curves_of_log, mean_by_count, mean_curve
@@ -164,3 +165,22 @@ def test_every_run_has_a_line_and_a_switch_of_its_own():
         assert f"#pictures:has(#boxes-{n}:checked) .r{n}" in CSS
     patterns = re.findall(r"\.line\.s\d \{ stroke-dasharray: ([^;]+);", CSS)
     assert len(patterns) == len(set(patterns)) == MOST_RUNS - 1, "one is unbroken"
+
+
+@pytest.mark.parametrize("size", [(24, 16), (12, 8), (7, 5)])
+def test_a_mask_is_drawn_as_bars_on_its_pixels(size):
+    pixels = np.zeros((16, 24), np.uint8)
+    pixels[3:9, 5:20] = 1
+    pixels[4:6, 10:12] = 0
+    runs = np.diff(np.flatnonzero(np.diff(pixels.T.ravel(), prepend=2, append=2)))
+    path = rows_of(rle_of_runs(runs, (16, 24)), size)
+    drawn = np.zeros((size[1] + BAR, size[0] + BAR), bool)
+    for x, y, wide, high, back in re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z", path):
+        assert wide == back
+        drawn[int(y) : int(y) + int(high), int(x) : int(x) + int(wide)] = True
+    for row in range(0, size[1], BAR):
+        for column in range(0, size[0], BAR):
+            y, x = int((row + BAR / 2) * 16 / size[1]), int((column + BAR / 2) * 24 / size[0])
+            inside = y < 16 and x < 24 and bool(pixels[y, x])
+            assert drawn[row : row + BAR, column : column + BAR].all() == inside
+            assert drawn[row : row + BAR, column : column + BAR].any() == inside
