@@ -193,7 +193,8 @@ def _fill(
                 if found.entries is not None:
                     write_part(next(waiting).file, found.entries)
                 done += found.pictures
-                reporter.progress("regions", done, total)
+                if found.pictures:
+                    reporter.progress("regions", done, total)
                 if done < total and all_ranks.stopping(stop.name):
                     break
     except ClisError as error:

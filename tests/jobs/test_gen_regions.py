@@ -88,6 +88,13 @@ def entries(out: Path, shards: Shards) -> np.ndarray:
     return RegionFiles(out, shards.folder, shards.manifest).entries()
 
 
+def test_progress_ends_once(shards: Shards, base: Path, tmp_path: Path) -> None:
+    heard = Heard()
+    make(base, shards, tmp_path / "r", heard)
+    assert heard.steps == sorted(set(heard.steps))
+    assert heard.steps[-1] == (COUNT, COUNT)
+
+
 @pytest.fixture(scope="module")
 def whole(shards: Shards, base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of an undisturbed run."""
