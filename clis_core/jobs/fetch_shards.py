@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 
 import requests
 
-from clis_core.data.download.part_file import naming_full_disk, size_of
+from clis_core.data.download.part_file import digest_of, naming_full_disk, size_of
 from clis_core.data.download.transfer import Patience, WrongBytesError, fetch, look, open_session
 from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
 from clis_core.data.shards.origin import ORIGIN, check_address, write_origin
@@ -17,7 +19,11 @@ from clis_core.jobs.download_plan import check_space, free_bytes
 from clis_core.report import Reporter
 
 WORK = ".fetch"
-"""Folder within the shards': the manifest until all else is there, and the lock."""
+"""Folder within the shards': the manifest until all else is there, and the lock.
+
+The manifest is in its folder `NEW` until all files that were there before have been checked by it.
+"""
+NEW = "new"
 
 
 def fetch_shards(
@@ -51,44 +57,72 @@ def fetch_shards(
     address = check_address(address)
     work = out / WORK
     with naming_full_disk(out):
-        work.mkdir(parents=True, exist_ok=True)
+        (work / NEW).mkdir(parents=True, exist_ok=True)
         with locked(work / ".lock") as held, open_session() as session:
             if not held:
                 raise DataError(f"{out}: another process fetches into it.", hint="Wait for it, or -o DIR")
-            (work / MANIFEST).unlink(missing_ok=True)
-            _fetch(session, f"{address}/{MANIFEST}", work / MANIFEST, None, None, patience, reporter)
-            manifest = read_manifest(work)
-            if is_finished(out) and (out / MANIFEST).read_bytes() != (work / MANIFEST).read_bytes():
-                raise finished_already(out)
+            manifest = _fetch_manifest(session, address, out, patience, reporter)
             missing = [s for s in manifest.shards if size_of(out / s.name) != s.size and not leave_tars]
             check_space(out, sum(shard.size for shard in missing), free_bytes(out))
             for number, shard in enumerate(manifest.shards):
-                _fetch_shard(session, address, out, shard, leave_tars, patience, reporter)
+                for name, size, sha256 in _files(shard)[: 1 if leave_tars else 2]:
+                    if not _is_there(out / name, size):
+                        _fetch(session, f"{address}/{name}", out / name, size, sha256, patience, reporter)
                 reporter.progress("shards", number + 1, len(manifest.shards))
             if leave_tars:
                 write_origin(out, address)
             else:
                 (out / ORIGIN).unlink(missing_ok=True)
             (work / MANIFEST).replace(out / MANIFEST)
-        (work / ".lock").unlink(missing_ok=True)
-        work.rmdir()
+        shutil.rmtree(work)
     return manifest
 
 
-def _fetch_shard(
-    session: requests.Session,
-    address: str,
-    out: Path,
-    shard: ShardFile,
-    leave_tar: bool,
-    patience: Patience,
-    reporter: Reporter,
-) -> None:
-    """The files of a shard that are not there; what has its name has been checked."""
-    files = [(shard.index_name, None, shard.index_sha256), (shard.name, shard.size, shard.sha256)]
-    for name, size, sha256 in files[: 1 if leave_tar else 2]:
-        if not (out / name).is_file():
-            _fetch(session, f"{address}/{name}", out / name, size, sha256, patience, reporter)
+def _fetch_manifest(
+    session: requests.Session, address: str, out: Path, patience: Patience, reporter: Reporter
+) -> Manifest:
+    """Fetch the manifest into the folder's `WORK`; all of its files that are there already are those that it names.
+
+    Raises:
+        DataError: it cannot be had, or something in the folder is of other shards.
+    """
+    work, new = out / WORK, out / WORK / NEW
+    (new / MANIFEST).unlink(missing_ok=True)
+    _fetch(session, f"{address}/{MANIFEST}", new / MANIFEST, None, None, patience, reporter)
+    manifest, text = read_manifest(new), (new / MANIFEST).read_bytes()
+    if is_finished(out) and (out / MANIFEST).read_bytes() != text:
+        raise finished_already(out)
+    checked = next((path.read_bytes() for path in (out / MANIFEST, work / MANIFEST) if path.is_file()), None)
+    if checked != text:
+        (work / MANIFEST).unlink(missing_ok=True)
+        for shard in manifest.shards:
+            _check_there(out, shard, reporter)
+    (new / MANIFEST).replace(work / MANIFEST)
+    return manifest
+
+
+def _files(shard: ShardFile) -> list[tuple[str, int | None, str]]:
+    """Name, size where the manifest has it, and sha256 of a shard's files: the index, and the tar."""
+    return [(shard.index_name, None, shard.index_sha256), (shard.name, shard.size, shard.sha256)]
+
+
+def _is_there(path: Path, size: int | None) -> bool:
+    return path.is_file() and size in (None, size_of(path))
+
+
+def _check_there(out: Path, shard: ShardFile, reporter: Reporter) -> None:
+    """Check those of a shard's files that are there: shards of others have the same names.
+
+    Raises:
+        DataError: one is of others.
+    """
+    for name, size, sha256 in _files(shard):
+        path = out / name
+        if path.is_file() and not (_is_there(path, size) and digest_of(path, name, reporter) == sha256):
+            raise DataError(
+                f"{path} is not that of the server's manifest: it is of other shards, or these were built anew.",
+                hint=f"Take another folder: -o DIR; or remove it: rm {shlex.quote(str(path))}",
+            )
 
 
 def _fetch(

@@ -130,6 +130,37 @@ def test_other_shards_are_left_as_they_are(site: Site, tmp_path: Path) -> None:
     assert (tmp_path / "here" / MANIFEST).read_bytes() == before
 
 
+def test_what_another_manifest_has_checked_is_checked_anew(site: Site, tmp_path: Path) -> None:
+    site.answers["00002.tar"] = [404]
+    with pytest.raises(DataError, match=r"00002.tar"):
+        fetch(site, tmp_path / "here")
+    shutil.rmtree(tmp_path / "there")
+    build(tmp_path / "there", samples(COUNT, classes=2), shards=3)  # files of the same names
+    for _ in range(2):  # and again
+        with pytest.raises(DataError, match="of other shards") as caught:
+            fetch(site, tmp_path / "here")
+    assert "rm " in (caught.value.hint or "")
+    assert not (tmp_path / "here" / MANIFEST).exists()
+    for path in (tmp_path / "here").glob("0*"):
+        path.unlink()
+    assert same(fetch(site, tmp_path / "here"), Shards(tmp_path / "there"))
+
+
+def test_what_a_kill_left_of_the_manifest_does_no_harm(site: Site, tmp_path: Path) -> None:
+    work = tmp_path / "here" / WORK
+    work.mkdir(parents=True)
+    (work / ".manifest.json.part.json.0.tmp").touch()
+    assert same(fetch(site, tmp_path / "here"), Shards(tmp_path / "there"))
+    assert not work.exists()
+
+
+def test_a_tar_that_was_cut_short_here_is_fetched_again(site: Site, tmp_path: Path) -> None:
+    fetch(site, tmp_path / "here")
+    path = tmp_path / "here" / "00001.tar"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert same(fetch(site, tmp_path / "here"), Shards(tmp_path / "there"))
+
+
 @pytest.mark.parametrize(
     "address",
     ["/some/folder", "ftp://host/x", "https://", "http://[", "https://me:secret@host/x", "https://host/x?key=secret"],
