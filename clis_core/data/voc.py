@@ -26,7 +26,9 @@ CLASSES = (
 """Those of VOC 2007 to 2012, in their order."""
 _MAIN = Path("ImageSets", "Main")
 _LARGEST = 4 << 20  # bytes of an XML file
+_MOST_PIXELS = 2**31 - 1  # along a side
 _ANNOTATED = "Annotations"
+_OF_ALL_YEARS = re.compile(r"\d{4}_\d{6}")  # names of images from 2008 on, which later years have again
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,15 @@ def find_voc(root: Path, split: Literal["train", "val"]) -> Path | None:
 
 def years_root(path: Path) -> Path:
     """The folder that the names of `VocSet` start from."""
-    return path if path.is_dir() else path.parents[3]
+    return path if path.is_dir() else path.absolute().parents[3]
 
 
 def read_voc(path: Path) -> VocSet:
     """Read a list's XML files.
 
-    The classes are the twenty of VOC where the folder has VOC's own lists of them (``aeroplane_*.txt``), else all that
-    occur in its XML files, in alphabetical order; ids are 1, 2, ...
+    From 2008 on a year has the images of those before it again: of several years each is read once, from the newest,
+    and none that is validated on. The classes are the twenty of VOC where the folder has VOC's own lists of them
+    (``aeroplane_*.txt``), else all that occur in its XML files, in alphabetical order; ids are 1, 2, ...
 
     Args:
         path: of `find_voc`.
@@ -97,8 +100,11 @@ def read_voc(path: Path) -> VocSet:
         DataError: a file is missing or is not what VOC has; names file and object.
     """
     years = _years(path)
-    lists = _train_lists(years, _val_list(years)) if years else [path]
+    val = _val_list(years)
+    lists = _train_lists(years, val) if years else [path.absolute()]
     files = [(found.parents[2], name) for found in lists for name in _names(found)]
+    if years:
+        files = _once(files, set(_names(val)) if val else set())
     if not files:
         raise DataError(f"{path}: no images are listed.", hint="Give a list with a name of an image in each line.")
     images = [_read_xml(year / _ANNOTATED / f"{name}.xml") for year, name in files]
@@ -168,6 +174,16 @@ def _train_lists(years: list[Path], val: Path | None) -> list[Path]:
     return lists
 
 
+def _once(files: list[tuple[Path, str]], held_out: set[str]) -> list[tuple[Path, str]]:
+    """Year and name of each image once, and of none that is validated on."""
+    kept: dict[str, tuple[Path, str]] = {}
+    for year, name in files:
+        again = _OF_ALL_YEARS.fullmatch(name)
+        if not (again and name in held_out):
+            kept[name if again else f"{year.name}/{name}"] = year, name
+    return list(kept.values())
+
+
 def _names(path: Path) -> list[str]:
     """The names in a list; lists of a class have a number behind each."""
     try:
@@ -176,7 +192,7 @@ def _names(path: Path) -> list[str]:
         raise DataError(f"Cannot read the image list {path}: {error}.", hint="Check the path.") from None
     names = [line.split()[0] for line in lines if line.strip()]
     for name in names:
-        if not re.fullmatch(r"[^/\\]+", name) or name in (".", ".."):
+        if not re.fullmatch(r"[^/\\\0]+", name) or name in (".", ".."):
             raise DataError(f"{path}: {name!r} is no name of an image.", hint="A line holds a name such as 000005.")
     return names
 
@@ -200,8 +216,9 @@ def _read_xml(path: Path) -> _Image:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror or error}.", hint=hint) from None
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entities can grow without bound
-        raise DataError(f"{path}: declares a document type, which no file of VOC does.", hint=hint)
+    # Entities can grow without bound, and in UTF-16, which has zero bytes, nobody would see them.
+    if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
+        raise DataError(f"{path}: declares a document type or is in UTF-16, as no file of VOC.", hint=hint)
     try:
         top = ElementTree.fromstring(data)
         return _image(top)
@@ -211,8 +228,8 @@ def _read_xml(path: Path) -> _Image:
 
 def _image(top: ElementTree.Element) -> _Image:
     height, width = (int(_number(top, f"size/{side}")) for side in ("height", "width"))
-    if height < 1 or width < 1:
-        raise ValueError("size says that it has no pixels")
+    if not (0 < height <= _MOST_PIXELS and 0 < width <= _MOST_PIXELS):
+        raise ValueError(f"size says that it has {'no' if min(height, width) < 1 else 'too many'} pixels")
     objects = []
     for found in top.findall("object"):
         left, top_, right, bottom = (_number(found, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))

@@ -10,7 +10,7 @@ import pytest
 from clis_core.config.data import DataConfig
 from clis_core.data.annotations import load_annotations
 from clis_core.data.layout import check_splits, find_dataset, open_split
-from clis_core.data.voc import CLASSES, find_voc, read_voc
+from clis_core.data.voc import CLASSES, find_voc, read_voc, years_root
 from clis_core.errors import DataError
 from tests.voc import draw_voc, write_list, write_xml
 
@@ -86,6 +86,26 @@ def test_years_beside_each_other(tmp_path: Path) -> None:
     assert not set(names) & set(held_out)
 
 
+def test_years_that_have_images_of_others_again(tmp_path: Path) -> None:
+    old, new = tmp_path / "VOC2010", tmp_path / "VOC2012"
+    for year in (old, new):
+        for stem in ("2008_000001", "2008_000002", "2010_000003"):
+            write_xml(year, stem, (40, 60), [("dog", (1, 1, 30, 20), False)])
+    write_list(old, "trainval", ["2008_000001", "2008_000002", "2010_000003"])
+    write_list(new, "train", ["2008_000001"])
+    write_list(new, "val", ["2008_000002"])
+    assert find_voc(tmp_path, "val") == main(new, "val")
+    # One is of the newer year, one is validated on.
+    assert read_voc(tmp_path).names == ["VOC2012/JPEGImages/2008_000001.jpg", "VOC2010/JPEGImages/2010_000003.jpg"]
+
+
+def test_a_list_by_a_relative_path(year: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(year)
+    path = Path("ImageSets", "Main", "train.txt")
+    assert read_voc(path).names[0] == "VOC2007/JPEGImages/000005.jpg"
+    assert years_root(path) == year.parent
+
+
 def test_a_list_that_is_named(tmp_path: Path) -> None:
     year = draw_voc(tmp_path)
     split = open_split(DataConfig(train=main(year, "val")), "train", tmp_path / "cache")
@@ -105,6 +125,7 @@ def test_a_list_that_is_named(tmp_path: Path) -> None:
         ("<annotation><size><width>5</width><height>0</height></size></annotation>", "no pixels"),
         ("<annotation><size><width>a</width><height>1</height></size></annotation>", "could not convert"),
         ("<annotation><size><width>5</width><height>inf</height></size></annotation>", "not a finite number"),
+        ("<annotation><size><width>5</width><height>1e30</height></size></annotation>", "too many pixels"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><annotation>&b;</annotation>", "declares a document type"),
         (
             "<annotation><size><width>5</width><height>5</height></size><object><name>cat</name></object></annotation>",
@@ -125,8 +146,20 @@ def test_files_that_are_refused(year: Path, text: str, words: str) -> None:
     assert caught.value.hint
 
 
+def test_entities_in_utf_16_are_refused(year: Path) -> None:
+    text = "<?xml version='1.0' encoding='utf-16'?><!DOCTYPE a [<!ENTITY b 'c'>]><annotation>&b;</annotation>"
+    (year / "Annotations" / "000007.xml").write_bytes(text.encode("utf-16"))
+    with pytest.raises(DataError, match="document type"):
+        read_voc(main(year, "train"))
+
+
 def test_lists_that_are_refused(year: Path) -> None:
-    for names, words in ((["../../secret"], "is no name of an image"), ([], "no images are listed"), (["9"], "9.xml")):
+    for names, words in (
+        (["../../secret"], "is no name of an image"),
+        (["a\0b"], "is no name of an image"),
+        ([], "no images are listed"),
+        (["9"], "9.xml"),
+    ):
         with pytest.raises(DataError, match=words):
             read_voc(write_list(year, "train", names))
 
