@@ -21,7 +21,7 @@ from clis_core.data.annotation_faults import FAULTS, explain
 from clis_core.errors import DataError
 
 Id = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Side = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -29,8 +29,8 @@ class ImageFields(Struct, gc=False):
     """What every reader takes of an image; the decoder skips other fields without building them."""
 
     id: Id
-    width: _Side
-    height: _Side
+    width: Side
+    height: Side
     file_name: str | None = None
     coco_url: str | None = None
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 LONGEST_OUTLINE = 2_000_000
 """Pixels of a polygon's outline, whose points are all made on the way."""
+MOST_PIXELS = 2**32 - 1
+"""Of an image; pycocotools counts with 32 bits."""
 LONGEST_NUMBER = 7
 """Characters of a run length; 7 are 34 bits."""
 
@@ -48,6 +50,8 @@ def read_segmentation(text: bytes | memoryview, size: tuple[int, int]) -> Rle | 
     """
     from pycocotools import mask as coco_mask
 
+    if size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"its image of {size[1]} x {size[0]} pixels is too large for a mask")
     try:
         value = _SEGMENTATION.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

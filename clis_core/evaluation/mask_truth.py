@@ -15,6 +15,7 @@ from msgspec import Raw
 from numpy.typing import NDArray
 
 from clis_core.data.annotation_faults import FAULTS, explain
+from clis_core.data.annotation_json import Side
 from clis_core.data.mask_paste import Window, rle_of_window
 from clis_core.data.segmentation import Rle, read_segmentation
 from clis_core.data.segmentations import HINT
@@ -25,8 +26,8 @@ from clis_core.evaluation.records import CategoryId, ImageId, read_bytes
 
 class _Image(msgspec.Struct, gc=False):
     id: ImageId
-    height: int
-    width: int
+    height: Side
+    width: Side
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -90,6 +91,12 @@ def _nothing(size: tuple[int, int]) -> Rle:
     return rle_of_window(Window(np.zeros((0, 0), np.bool_), 0, 0), size)
 
 
+def _within(xywh: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """The part of a box ``[4]`` that lies in an image of (height, width); pycocotools would walk all of its outline."""
+    low = np.clip(xywh[:2], 0, size[::-1])
+    return np.concatenate([low, np.clip(xywh[:2] + xywh[2:], low, size[::-1]) - low])
+
+
 def _excused(
     truth: GroundTruth, masks: list[Rle | None], without: NDArray[np.bool_], sides: list[tuple[int, int]]
 ) -> GroundTruth:
@@ -98,7 +105,7 @@ def _excused(
         from pycocotools import mask as coco_mask
 
         filled = [
-            coco_mask.frPyObjects(truth.xywh[n : n + 1], *sides[n])[0] if mask is None else mask
+            coco_mask.frPyObjects(_within(truth.xywh[n], sides[n])[None], *sides[n])[0] if mask is None else mask
             for n, mask in enumerate(masks)
         ]
         note += "within their boxes count neither as right nor as wrong."

@@ -92,6 +92,32 @@ def test_a_coco_object_without_a_mask_is_a_crowd_of_its_box(tmp_path, engine):
     assert any("objects have no mask" in note and "neither as right" in note for note in metrics.notes)
 
 
+@pytest.mark.parametrize("size", [(0, 0), (0, 2**31 - 1), (2**31 - 1, 2**31 - 1)])
+def test_images_of_impossible_sizes_are_named(tmp_path, size):
+    truth = coco_world(3)
+    truth["images"][0].update(height=size[0], width=size[1])
+    truth["annotations"][0].update(image_id=truth["images"][0]["id"], segmentation=None)
+    with pytest.raises(DataError, match=r"gt\.json.*(images\[0\]|too large for a mask)"):
+        prepare(write(tmp_path, truth), "pycocotools", masks=True)
+
+
+def test_a_box_that_reaches_far_beyond_its_image_makes_the_crowd_of_what_is_in_it(tmp_path):
+    from pycocotools import mask as coco_mask
+
+    truth = coco_world(3)
+    random = np.random.default_rng(0)
+    truth["images"] = [{**image, "height": 60, "width": 80} for image in truth["images"]]
+    for box in truth["annotations"]:
+        box["bbox"] = [*(random.random(2) * 120 - 40).tolist(), *(random.random(2) * 90 + 1).tolist()]
+        box["segmentation"] = None
+    truth["annotations"][0]["segmentation"] = [[1, 1, 9, 1, 9, 9]]
+    truth["annotations"][1]["bbox"] = [-1e12, -1e12, 2e12, 2e12]
+    masks = prepare(write(tmp_path, truth), masks=True).masks.masks
+    assert coco_mask.area(masks[1]) == 60 * 80
+    for box, mask in zip(truth["annotations"][2:], masks[2:], strict=True):
+        assert mask == coco_mask.frPyObjects(np.array([box["bbox"]]), 60, 80)[0]
+
+
 @pytest.mark.parametrize("engine", ["lvis", "hotcoco"])
 def test_an_lvis_object_without_a_mask_goes_and_its_class_is_not_exhaustive(tmp_path, engine):
     truth = lvis_world(4)
