@@ -74,12 +74,15 @@ def bench(
         _tell(measure(name, scale), name, as_json)
         return
     from clis_core.errors import ClisError
-    from clis_core.jobs.bench_compare import compare
+    from clis_core.jobs.bench_compare import check_comparable, compare
     from clis_core.jobs.bench_suite import read_suite, run_suite
 
+    names: tuple[str, ...] = get_args(Name) if name is None else (name,)
     before = read_suite(old) if old else None
+    if before:
+        check_comparable(before, names, scale)
     with console.reporter() as report:
-        suite = run_suite(get_args(Name) if everything else (name,), scale=scale, out=out, reporter=report)
+        suite = run_suite(names, scale=scale, out=out, reporter=report)
     changes = compare(before, suite, tolerance) if before else []
     if as_json:
         console.print_json({**suite.to_record(), **({"changes": [vars(c) for c in changes]} if before else {})})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,17 +45,36 @@ def compare(old: Suite, new: Suite, tolerance: float = TOLERANCE) -> list[Change
         tolerance: part of a ratio that may be lost.
 
     Raises:
-        ConfigError: the two were run at different scales.
+        ConfigError: the two were run at different scales, or the old run has nothing.
     """
-    if old.scale != new.scale:
-        raise ConfigError(
-            f"The benchmarks were run at scale {old.scale:g} and {new.scale:g}.", hint=f"--scale {old.scale:g}"
-        )
+    check_comparable(old, old.results, new.scale)
     return [
         change
         for name, before in old.results.items()
         for change in _changes(name, before, new.results.get(name), tolerance, missing=name in new.failed)
     ]
+
+
+def check_comparable(old: Suite, names: Collection[str], scale: float) -> None:
+    """Check that benchmarks that are to be run can be compared, before an hour is spent on them.
+
+    Args:
+        old: what to compare with.
+        names: of the benchmarks.
+        scale: of the work.
+
+    Raises:
+        ConfigError: it was run at another scale, or has none of them.
+    """
+    if old.scale != scale:
+        raise ConfigError(
+            f"The benchmarks were run at scale {old.scale:g} and {scale:g}.", hint=f"--scale {old.scale:g}"
+        )
+    if not set(names) & set(old.results):
+        raise ConfigError(
+            f"The old run has measured nothing of: {', '.join(names)}.",
+            hint=f"It has: {', '.join(old.results) or 'nothing; make another with clis bench --all -o FILE'}",
+        )
 
 
 def _changes(

@@ -12,6 +12,7 @@ from clis_core.config.load import preset_layer, resolve
 from clis_core.config.presets import PRESETS, summary
 from clis_core.config.run import RunConfig
 from clis_core.config.workspace import find_workspace
+from clis_core.errors import ConfigError
 from clis_core.jobs.bench_suite import Suite, environment, read_suite
 
 
@@ -130,6 +131,17 @@ def test_bench_prints_what_the_job_saw(clis: Any, fake_job: Any, name: str) -> N
     assert ["ours", "0.1235"] in [line.split() for line in shown.splitlines()]
     assert ["peer.equal", "True"] in [line.split() for line in shown.splitlines()]
     assert [call["scale"] for call in calls] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("words", [("queue", "--scale", "0.5"), ("annotations",)])
+def test_what_cannot_be_compared_is_not_measured(
+    clis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("clis_core.jobs.bench_suite.apart", lambda job, name, scale: calls.append(name) or {})
+    done = clis("bench", *words, "--compare", str(bench_file(tmp_path / "old.json", 2.0)))
+    assert done.code == ConfigError.exit_code
+    assert calls == []
 
 
 def bench_file(path: Path, ratio: float) -> Path:

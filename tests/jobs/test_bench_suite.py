@@ -11,7 +11,7 @@ import pytest
 from clis_cli.commands.bench import Name
 from clis_core.errors import ClisError, ConfigError, DataError
 from clis_core.jobs import bench
-from clis_core.jobs.bench_compare import Change, compare
+from clis_core.jobs.bench_compare import Change, check_comparable, compare
 from clis_core.jobs.bench_suite import Suite, environment, measure, read_suite, run_suite
 from clis_core.report import SilentReporter
 
@@ -96,6 +96,10 @@ def test_what_fails_now_is_worse_and_what_was_not_run_is_not_told() -> None:
 def test_other_scales_are_not_compared() -> None:
     with pytest.raises(ConfigError, match=r"scale 1 and 0\.5"):
         compare(suite(), suite(0.5))
+    old = suite(a={"ratio": 1.0})
+    check_comparable(old, ["a", "b"], 1.0)
+    with pytest.raises(ConfigError, match="measured nothing of: b, c"):
+        check_comparable(old, ["b", "c"], 1.0)
 
 
 @pytest.mark.parametrize(
