@@ -100,7 +100,8 @@ def _ended(stopped: str | None, code: int | None) -> ClisError:
     if code == -signal.SIGKILL:
         return ClisError(
             "Its process was killed, as the system does when memory is full.",
-            hint="A smaller batch: --set train.batch=N; then run the same command again.",
+            hint="End other programs and run the same command again; or less at a time, in another folder: "
+            "--set train.batch=N --set data.workers=1 -o FOLDER",
         )
     return ClisError(f"Its process ended with code {code}.", hint=AGAIN)
 

@@ -71,7 +71,7 @@ def _check_data(plan: ComparePlan) -> None:
     require_data(config)
     for split in ("train", "val"):
         file = json_of(config.data, split)
-        if file is None or not file.is_file():
+        if file is None or not file.exists():  # of VOC it may be the folder of several years
             raise DataError(
                 f"{file or config.data.root}: there are no annotations for {split}.",
                 hint=f"Name them: --set data.{split}=FILE, or a data set that has them: --data DIR",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,6 +218,29 @@ def test_another_comparison_is_refused(drawn_lvis: Path, tmp_path: Path, world: 
     (tmp_path / "compare.json").write_text('{"format": 1')
     with pytest.raises(DataError, match="not what clis compare writes"):
         compare(plan_of(drawn_lvis, tmp_path, "baseline-tiny"), reporter=SilentReporter())
+
+
+def test_other_data_are_refused_wherever_they_lie(drawn_lvis: Path, shards: Path, tmp_path: Path, world: World) -> None:
+    out = tmp_path / "out"
+    compare(plan_of(drawn_lvis, out, "baseline-tiny", seeds=(0,)), reporter=SilentReporter())
+    moved = Path(shutil.copytree(drawn_lvis, tmp_path / "moved"))
+    # Pictures come with a preset that learns from them.
+    compare(plan_of(moved, out, "baseline-tiny", "clis-tiny", seeds=(0,), shards=shards), reporter=SilentReporter())
+    with pytest.raises(ConfigError, match="other data: regions"):
+        compare(plan_of(moved, out, "clis-tiny", shards=shards, regions="centre"), reporter=SilentReporter())
+    again = plan_images([draw_pictures(tmp_path / "pictures", each=3)], drawn_lvis / "lvis_v1_train.json")
+    build_images(again, tmp_path / "others", BuildOptions(workers=1), reporter=SilentReporter())
+    with pytest.raises(ConfigError, match="other data: pictures"):
+        compare(plan_of(moved, out, "clis-tiny", shards=tmp_path / "others"), reporter=SilentReporter())
+    runs = list(world.runs)
+    file = moved / "lvis_v1_val.json"
+    content = json.loads(file.read_text())
+    content["annotations"] = content["annotations"][1:]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="other data: val annotations") as caught:
+        compare(plan_of(moved, out, "baseline-tiny", seeds=(0,)), reporter=SilentReporter())
+    assert "-o FOLDER" in (caught.value.hint or "")
+    assert world.runs == runs
 
 
 def compared(folder: Path) -> list[Any]:

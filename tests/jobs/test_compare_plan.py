@@ -16,6 +16,8 @@ from clis_core.jobs.compare_budget import TIMED, WARM, budget_layer, iterations_
 from clis_core.jobs.compare_check import check
 from clis_core.jobs.compare_plan import ComparePlan, Step, all_before, all_steps, config_of
 from clis_core.jobs.compare_prepare import pretraining_of
+from clis_core.jobs.compare_state import inputs_of
+from tests.voc import draw_voc, write_list
 
 NOTHING = Layer("no budget", {})
 
@@ -128,6 +130,18 @@ def test_settings_that_make_no_comparison(drawn_lvis: Path, settings: Any, error
     assert caught.value.hint
 
 
+def test_several_years_of_voc(tmp_path: Path) -> None:
+    draw_voc(tmp_path, "VOC2007", val="test")
+    draw_voc(tmp_path, "VOC2012", seed=1)
+    plan = plan_of("baseline-tiny", shards=None, settings={"data": {"root": tmp_path}}, out=tmp_path / "out")
+    check(plan)
+    before = inputs_of(plan)
+    assert inputs_of(plan) == before
+    write_list(tmp_path / "VOC2012", "trainval", ["2012_train000001"])
+    after = inputs_of(plan)
+    assert [name for name in before if after[name] != before[name]] == ["train annotations"]
+
+
 def test_no_torchrun(drawn_lvis: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="one process"):
@@ -161,4 +175,5 @@ def test_the_papers_rows() -> None:
         ("efl-r50-2x", "I 27.5"),
     ]
     assert rows(after=("specialised-small",)) == [("specialised-small", "X 26.1")]
+    assert rows("baseline-voc-r101-600", "baseline-coco-r101-600") == []
     assert rows("eql-small", "clis-v05-r50-1x") == [("clis-v05-r50-1x", "VII 30.4")]
