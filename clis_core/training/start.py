@@ -14,7 +14,7 @@ from clis_core.errors import CheckpointError, ConfigError
 CLASSIFIERS = ("head.fc_cls.", "head.conv_cls.")
 STATISTICS = "head.class_loss."
 SCALE = "head.fc_cls.scale"
-AUXILIARY = "mtl."
+ADDED = ("mtl.", "mask_head.")  # what a detector may have more than the one that it starts from
 
 
 def start_from(detector: Detector, categories: Categories, path: Path, *, reset_classifier: bool = False) -> list[str]:
@@ -22,7 +22,8 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
 
     The class layer keeps its first weights where the checkpoint's is of another class loss or of another kind, since
     its columns mean other things. Factors of a class layer are 1 where the checkpoint's has none, and auxiliary heads
-    keep their first weights where it has none. Statistics of the class loss begin anew: they are those of a training.
+    and a mask head keep their first weights where it has none. Statistics of the class loss begin anew: they are those
+    of a training.
 
     Args:
         detector: is changed in place.
@@ -45,8 +46,7 @@ def start_from(detector: Detector, categories: Categories, path: Path, *, reset_
     new = shipped.detector.state_dict()
     anew = reset_classifier or _layer(shipped.detector.config) != _layer(detector.config)
     kept = CLASSIFIERS if anew else ()
-    if not any(name.startswith(AUXILIARY) for name in new):
-        kept = (*kept, AUXILIARY)
+    kept = (*kept, *(part for part in ADDED if not any(name.startswith(part) for name in new)))
     left = (STATISTICS, *kept) if SCALE in new else (STATISTICS, *kept, SCALE)
     own = detector.state_dict()
     for name in sorted({k for k in own.keys() | new.keys() if not k.startswith(left)}):

@@ -5,7 +5,7 @@ import torch
 
 from clis_core.categories import Categories, Category
 from clis_core.config.class_loss import BagsLoss, SeesawLoss, SoftmaxLoss
-from clis_core.config.detector import MtlConfig
+from clis_core.config.detector import MaskConfig, MtlConfig
 from clis_core.detectors.build import build_detector
 from clis_core.detectors.checkpoint import pack
 from clis_core.errors import CheckpointError, ConfigError
@@ -62,17 +62,24 @@ def test_another_loss_gets_a_class_layer_of_its_own(tmp_path, before, after):
         assert second.head.class_loss.group.min() >= 0  # of this training's data
 
 
-def test_auxiliary_heads_may_be_added_and_come_along(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "prefix", "first_name"),
+    [
+        ({"mtl": MtlConfig(window=True, refine=True, width=16)}, "mtl.", r"mtl\.fc_refine\.bias is \[6\]"),
+        ({"mask": MaskConfig(enabled=True, convs=1, channels=8, pool=2)}, "mask_head.", r"mask_head\.\S+ is \[8\]"),
+    ],
+)
+def test_further_heads_may_be_added_and_come_along(tmp_path, more, prefix, first_name):
     plain = small_detector().config
-    heads = plain.model_copy(update={"mtl": MtlConfig(window=True, refine=True, width=16)})
+    heads = plain.model_copy(update=more)
     first, second, third = (build_detector(config, 5) for config in (plain, heads, heads))
     kept = start_from(second, CLASSES, saved(first, tmp_path / "plain.pt"))
     assert kept
-    assert all(name.startswith("mtl.") for name in kept)
+    assert all(name.startswith(prefix) for name in kept)
     assert equal(second.state_dict(), first.state_dict()) == first.state_dict().keys()
     assert start_from(third, CLASSES, saved(second, tmp_path / "heads.pt")) == []
     assert equal(third.state_dict(), second.state_dict()) == second.state_dict().keys()
-    with pytest.raises(CheckpointError, match=r"mtl\.fc_refine\.bias is \[6\] there, none here"):
+    with pytest.raises(CheckpointError, match=f"{first_name} there, none here"):
         start_from(first, CLASSES, tmp_path / "heads.pt")
 
 
