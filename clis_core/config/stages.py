@@ -24,10 +24,12 @@ ON_MOSAICS = {"mosaicos-mosaics-r50-1x": "mosaicos-scenes-r50-1x", "mosaicos-mos
 
 
 def counterpart(preset: str, kind: str) -> str:
-    """The preset of another kind that is most like one: specialised-small is clis-small's."""
-    _, _, tail = preset.partition("-")
-    while tail:
-        if f"{kind}-{tail}" in PRESETS:
-            return f"{kind}-{tail}"
-        _, _, tail = tail.partition("-")
+    """The preset of another kind that is most like one: specialised-small is clis-small's, as mask- is mask-'s."""
+    words = preset.split("-")
+    for n in range(len(words)):
+        if (like := "-".join([*words[:n], kind, *words[n + 1 :]])) in PRESETS:
+            return like
+    for n in range(1, len(words)):
+        if (like := "-".join([kind, *words[n:]])) in PRESETS:
+            return like
     return next(name for name in PRESETS if name.startswith(f"{kind}-"))

@@ -10,7 +10,7 @@ import pytest
 from clis_core.config.load import Layer, preset_layer, resolve
 from clis_core.config.presets import PRESETS
 from clis_core.config.published import PUBLISHED, published
-from clis_core.config.stages import ON_MOSAICS, STARTS_FROM
+from clis_core.config.stages import ON_MOSAICS, STARTS_FROM, counterpart
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.compare_budget import TIMED, WARM, budget_layer, iterations_within, timing_config
 from clis_core.jobs.compare_check import check
@@ -39,6 +39,22 @@ def test_the_presets_that_build_on_others_are_known() -> None:
             assert name in STARTS_FROM
     assert {*STARTS_FROM, *STARTS_FROM.values(), *ON_MOSAICS, *ON_MOSAICS.values()} <= PRESETS.keys()
     assert {name for name in PRESETS if name.startswith("mosaicos-")} <= STARTS_FROM.keys()
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "like"),
+    [
+        ("clis-small", "specialised", "specialised-small"),
+        ("specialised-r50-1x", "clis", "clis-r50-1x"),
+        ("mask-clis-small", "specialised", "mask-specialised-small"),
+        ("mask-clis-tiny", "specialised", "specialised-tiny"),
+        ("clis-mtl-small", "specialised", "specialised-small"),
+        ("mtl-ssl-small", "clis", "clis-small"),
+        ("baseline-voc-r101-600", "specialised", "specialised-r50-1x"),
+    ],
+)
+def test_the_preset_that_is_most_like_another(preset: str, kind: str, like: str) -> None:
+    assert counterpart(preset, kind) == like
 
 
 def test_what_is_made_before_what() -> None:
