@@ -227,8 +227,14 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def check_space(folder: Path, needed: int, free: int) -> None:
+def check_space(folder: Path, needed: int, free: int, less: str = "parts alone: --only annotations,val") -> None:
     """Check that there is room.
+
+    Args:
+        folder: to write to.
+        needed: bytes.
+        free: bytes.
+        less: how to need less.
 
     Raises:
         DataError: there is not.
@@ -236,7 +242,7 @@ def check_space(folder: Path, needed: int, free: int) -> None:
     if needed > free:
         raise DataError(
             f"{folder}: about {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free.",
-            hint="Make room, take another disk with -o DIR, or parts alone: --only annotations,val",
+            hint=f"Make room, take another disk with -o DIR, or {less}",
         )
 
 

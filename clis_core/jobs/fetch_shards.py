@@ -8,11 +8,12 @@ from pathlib import Path
 
 import requests
 
-from clis_core.data.download.part_file import digest_of, naming_full_disk, size_of
+from clis_core.data.download.part_file import digest_of, have_of, naming_full_disk, size_of
 from clis_core.data.download.transfer import Patience, WrongBytesError, fetch, look, open_session
 from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
 from clis_core.data.shards.origin import ORIGIN, check_address, write_origin
 from clis_core.data.shards.out_folder import finished_already, is_finished
+from clis_core.data.shards.places import MOST_BYTES
 from clis_core.errors import DataError
 from clis_core.files import locked
 from clis_core.jobs.download_plan import check_space, free_bytes
@@ -62,8 +63,10 @@ def fetch_shards(
             if not held:
                 raise DataError(f"{out}: another process fetches into it.", hint="Wait for it, or -o DIR")
             manifest = _fetch_manifest(session, address, out, patience, reporter)
-            missing = [s for s in manifest.shards if size_of(out / s.name) != s.size and not leave_tars]
-            check_space(out, sum(shard.size for shard in missing), free_bytes(out))
+            if not leave_tars:
+                missing = [shard for shard in manifest.shards if not _is_there(out / shard.name, shard.size)]
+                needed = sum(shard.size - have_of(out / shard.name) for shard in missing)
+                check_space(out, needed, free_bytes(out), "leave the pictures on the server: --leave-tars")
             for number, shard in enumerate(manifest.shards):
                 for name, size, sha256 in _files(shard)[: 1 if leave_tars else 2]:
                     if not _is_there(out / name, size):
@@ -135,6 +138,8 @@ def _fetch(
     reporter: Reporter,
 ) -> None:
     remote = look(session, address, patience)
+    if sha256 is None and (remote.size or 0) > MOST_BYTES:
+        raise DataError(f"{address} has {remote.size} bytes, which no manifest has.", hint="Check the address")
     try:
         if None not in (size, remote.size) and size != remote.size:
             raise WrongBytesError(f"it has {remote.size} bytes, not {size}")

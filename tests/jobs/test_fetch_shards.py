@@ -14,6 +14,8 @@ from clis_core.data.shards import reader
 from clis_core.data.shards.manifest import MANIFEST
 from clis_core.data.shards.reader import Shards
 from clis_core.data.shards.resuming import Access
+from clis_core.data.shards.stream import stream
+from clis_core.data.sources.webdataset_shards import own_shards
 from clis_core.errors import ConfigError, DataError
 from clis_core.jobs.fetch_shards import WORK, fetch_shards
 from clis_core.jobs.shards import verify_shards
@@ -73,6 +75,36 @@ def test_a_process_of_a_loader_reads_them_too(site: Site, tmp_path: Path) -> Non
     found.data(0)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(found.data, range(COUNT)) == [whole.data(i) for i in range(COUNT)]
+
+
+def test_left_tars_are_streamed_from_the_server(site: Site, tmp_path: Path) -> None:
+    fetch(site, tmp_path / "here", leave_tars=True)
+    keys = [{sample.key for sample in stream(folder, seed=0, epoch=0)} for folder in (tmp_path / "here", site.folder)]
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == COUNT
+
+
+def test_shards_are_not_built_from_left_tars(site: Site, tmp_path: Path) -> None:
+    fetch(site, tmp_path / "here", leave_tars=True)
+    with pytest.raises(DataError, match="holds no tars") as caught:
+        own_shards(tmp_path / "here")
+    assert "clis shards fetch http" in (caught.value.hint or "")
+
+
+def test_a_disk_without_room_is_told_of_what_needs_less(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clis_core.jobs.fetch_shards.free_bytes", lambda folder: 10)
+    with pytest.raises(DataError, match="are needed") as caught:
+        fetch(site, tmp_path / "here")
+    assert "--leave-tars" in (caught.value.hint or "")
+    assert len(fetch(site, tmp_path / "here", leave_tars=True)) == COUNT
+
+
+def test_a_manifest_without_end_is_not_fetched(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clis_core.jobs.fetch_shards.MOST_BYTES", 100)
+    with pytest.raises(DataError, match="which no manifest has"):
+        fetch(site, tmp_path / "here")
 
 
 def test_what_was_left_can_be_fetched_later(site: Site, tmp_path: Path) -> None:

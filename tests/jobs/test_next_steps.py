@@ -105,4 +105,5 @@ def test_every_preset_has_counterparts(tmp_path: Path, preset: str) -> None:
         return
     assert len(named) == 1
     assert named[0] in PRESETS
-    assert named[0].removeprefix("mask-").startswith("clis-") != learns_from_pictures(resolve([preset_layer(preset)]).method)
+    clis = named[0].removeprefix("mask-").startswith("clis-")
+    assert clis != learns_from_pictures(resolve([preset_layer(preset)]).method)

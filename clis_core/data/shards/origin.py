@@ -6,6 +6,7 @@ Such a folder has the manifest, the indices and ``origin.json``, an object with 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -64,6 +65,15 @@ def read_origin(folder: Path) -> str | None:
         return check_address(content["address"])
     except ConfigError as error:
         raise _unusable(path, f"holds no address: {error.message}") from None
+
+
+def tars_elsewhere(folder: Path, address: str) -> DataError:
+    """What to say where the tars themselves are needed."""
+    return DataError(
+        f"{folder} holds no tars: they stayed at {address}.",
+        hint="To have them here, each checked by its hash: "
+        f"clis shards fetch {shlex.quote(address)} -o {shlex.quote(str(folder))}",
+    )
 
 
 def _unusable(path: Path, what: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 import webdataset.shardlists
 
 from clis_core.data.shards.manifest import MANIFEST, Manifest, parse_manifest, read_manifest
+from clis_core.data.shards.origin import read_origin
 from clis_core.data.shards.remote import Command, Download, LocalFile, Place
 from clis_core.data.shards.resuming import Access, opened
 from clis_core.errors import ConfigError, DataError
@@ -22,7 +23,8 @@ NAME = "{}"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _SHELL = frozenset("();<>|&")
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
-_MOST = 256 << 20  # bytes of a manifest
+MOST_BYTES = 256 << 20
+"""Of a manifest."""
 
 
 class ShardPlace(NamedTuple):
@@ -49,12 +51,13 @@ def find_shards(source: Path | str | Sequence[str], access: Access) -> tuple[Man
     if isinstance(source, str) and _scheme(source) in ("", "file"):
         source = source if _is_tar(source) else _path(source)
     if isinstance(source, Path) and not _is_tar(source.name):
-        manifest = read_manifest(source)
-        return manifest, [ShardPlace(LocalFile(source / s.name), s.size, s.samples) for s in manifest.shards]
+        manifest, origin = read_manifest(source), read_origin(source)
+        if origin is not None:
+            return manifest, _listed(manifest, lambda name: _place_in(f"{origin}/", name, access))
+        return manifest, _listed(manifest, lambda name: LocalFile(source / name))
     if isinstance(source, str) and (NAME in source if _scheme(source) == "pipe" else not _is_tar(source)):
         manifest = _fetch_manifest(_place_in(source, MANIFEST, access), access)
-        places = [_place_in(source, shard.name, access) for shard in manifest.shards]
-        return manifest, [ShardPlace(p, s.size, s.samples) for p, s in zip(places, manifest.shards, strict=True)]
+        return manifest, _listed(manifest, lambda name: _place_in(source, name, access))
     given = [str(source)] if isinstance(source, (str, Path)) else source
     tars = [ShardPlace(_place(tar, access), None, None) for address in given for tar in _expand(address)]
     if not tars:
@@ -89,6 +92,10 @@ def _place(address: str, access: Access) -> Place:
         f"{address}: shards are read from a folder, http(s) or a command, not from {scheme}.",
         hint="For other stores name a command: pipe:aws s3 cp s3://bucket/shards/{} -",
     )
+
+
+def _listed(manifest: Manifest, place_of: Callable[[str], Place]) -> list[ShardPlace]:
+    return [ShardPlace(place_of(shard.name), shard.size, shard.samples) for shard in manifest.shards]
 
 
 def _place_in(folder: str, name: str, access: Access) -> Place:
@@ -130,7 +137,7 @@ def _expand(address: str) -> list[str]:
 
 def _fetch_manifest(place: Place, access: Access) -> Manifest:
     with opened(place, None, access) as stream:
-        data = stream.read(_MOST + 1)
-    if len(data) > _MOST:
-        raise DataError(f"{place.name} is larger than {_MOST >> 20} MiB.", hint="It is no manifest of shards.")
+        data = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise DataError(f"{place.name} is larger than {MOST_BYTES >> 20} MiB.", hint="It is no manifest of shards.")
     return parse_manifest(data.decode("utf-8", "replace"), place.name)

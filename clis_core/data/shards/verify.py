@@ -20,7 +20,7 @@ from clis_core.data.shards.index import PARTS, index_tar, read_index
 from clis_core.data.shards.keys import SeenKeys, hash_of_key
 from clis_core.data.shards.manifest import MANIFEST, Manifest, ShardFile, read_manifest
 from clis_core.data.shards.open_files import OpenFile, read_at
-from clis_core.data.shards.origin import read_origin
+from clis_core.data.shards.origin import read_origin, tars_elsewhere
 from clis_core.data.shards.out_folder import is_finished
 from clis_core.data.shards.staging import STAGING
 from clis_core.errors import DataError
@@ -89,10 +89,7 @@ def verify(folder: Path, *, decode: bool = True, reporter: Reporter) -> Report:
         return report
     manifest = read_manifest(folder)
     if (origin := read_origin(folder)) is not None:
-        raise DataError(
-            f"{folder} holds no tars: they stayed at {origin}.",
-            hint=f"To have them here, each checked by its hash: clis shards fetch {origin} -o {folder}",
-        )
+        raise tars_elsewhere(folder, origin)
     counts: Counter[int] = Counter()
     seen = SeenKeys()
     for shard in manifest.shards:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clis_core.data.picture import MAX_BYTES
 from clis_core.data.shards.manifest import MANIFEST, read_manifest
+from clis_core.data.shards.origin import read_origin, tars_elsewhere
 from clis_core.data.sources import problems
 from clis_core.data.sources.label_from import RULES, LabelRule, OutsideClassListError
 from clis_core.data.sources.member import START, Member, Position
@@ -78,10 +79,12 @@ def own_shards(folder: Path, rule: LabelRule | None = None) -> WebDatasetShards:
         rule: where samples have their label; None takes the WordNet id, or else the class name.
 
     Raises:
-        DataError: the manifest is damaged, or a shard that it lists is missing.
+        DataError: the manifest is damaged, or a shard that it lists is missing, or stayed on a server.
     """
     shards = [folder / shard.name for shard in read_manifest(folder).shards]
     missing = [path.name for path in shards if not path.is_file()]
+    if missing and (origin := read_origin(folder)) is not None:
+        raise tars_elsewhere(folder, origin)
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing)} of the {len(shards)} shards that its {MANIFEST} lists: {missing[0]}.",

@@ -433,7 +433,7 @@ def test_files_and_commands_are_closed_when_a_stream_is_left(built: Path) -> Non
 
 
 def test_a_huge_manifest_is_refused(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "_MOST", 100)
+    monkeypatch.setattr(places, "MOST_BYTES", 100)
     with pytest.raises(DataError, match="is larger than"):
         keys(f"pipe:cat {built}/{{}}")
 
