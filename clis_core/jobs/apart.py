@@ -61,7 +61,7 @@ def apart(
                     process.terminate()  # after a Ctrl-C it has that already, which this does not change
                     told = True
                 if ours in ready:
-                    kind, value = ours.recv()
+                    kind, value = _received(ours)
                     if kind == "begin":
                         begun = True
                     elif kind in ("info", "warn", "progress", "record"):
@@ -70,9 +70,9 @@ def apart(
                         answered = True
                         found: T = _result(kind, value)
                         break
-                elif ready:  # it has ended without a word
-                    raise EOFError
-        except EOFError:
+                elif ready:
+                    raise _WordlessEnd
+        except _WordlessEnd:
             process.join()
             raise _ended(stop.name, process.exitcode) from None
         finally:
@@ -83,6 +83,18 @@ def apart(
         if stop.name:  # which the job has not heard of any more
             raise Interrupted(f"Stopped by {stop.name}.", hint=AGAIN)
     return found
+
+
+class _WordlessEnd(Exception):
+    """The process has ended without an answer, or in the middle of one."""
+
+
+def _received(pipe: connection.Connection) -> tuple[str, Any]:
+    try:
+        kind, value = pipe.recv()
+    except (EOFError, OSError):
+        raise _WordlessEnd from None
+    return kind, value
 
 
 def _result(kind: str, value: Any) -> Any:

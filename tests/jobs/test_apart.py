@@ -46,6 +46,15 @@ def vanish(number: int, *, reporter: Reporter) -> None:
     os.kill(os.getpid(), number)
 
 
+def end_early(*, reporter: Reporter) -> None:
+    raise EOFError("a file of the job's")
+
+
+def vanish_while_talking(*, reporter: Reporter) -> None:
+    os.write(reporter._pipe.fileno(), (1000).to_bytes(4, "big") + b"half")  # type: ignore[attr-defined]
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def wait(file: Path, *, reporter: Reporter) -> None:
     file.write_text(str(os.getpid()))
     time.sleep(600)
@@ -74,6 +83,10 @@ def test_a_process_that_is_killed_is_an_error_with_a_hint() -> None:
     with pytest.raises(ClisError, match="memory is full") as caught:
         apart(vanish, int(signal.SIGKILL), reporter=SilentReporter())
     assert caught.value.hint
+    with pytest.raises(ClisError, match="memory is full"):
+        apart(vanish_while_talking, reporter=SilentReporter())
+    with pytest.raises(EOFError, match="of the job's"):
+        apart(end_early, reporter=SilentReporter())
 
 
 def test_a_signal_is_passed_on(tmp_path: Path) -> None:
