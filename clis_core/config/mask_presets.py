@@ -11,6 +11,7 @@ from collections.abc import Callable
 from clis_core.config.preset_parts import (
     CLIS,
     LVIS,
+    SMALL_CLIS,
     SMALL_DATA,
     SMALL_METHOD,
     SMALL_PICTURES,
@@ -57,7 +58,7 @@ def mask_specialised_small() -> Table:
 
 def mask_clis_small() -> Table:
     """CLIS on Mask R-CNN, MobileNetV2 at 256 px, minutes on a laptop: CLIS, table IX, full method in small."""
-    return {**_small(SPECIALISED), "method": {**SMALL_METHOD, "kind": "clis"}, "pictures": SMALL_PICTURES}
+    return {**_small(SPECIALISED), "method": SMALL_CLIS, "pictures": SMALL_PICTURES}
 
 
 def mask_baseline_tiny() -> Table:

@@ -103,6 +103,8 @@ SMALL_TRAIN: Table = {
     "checkpoint_every": 500,
 }
 
+SMALL_CLIS: Table = {**SMALL_METHOD, "kind": "clis", "alpha": 0.2}
+
 SMALL_PICTURES: Table = {"s": 8, "t": 2, "mosaic": 192, "paste": {"min_side": 24, "until": 0.7}}
 
 TINY_PICTURES: Table = {"s": 4, "t": 1, "mosaic": 96, "paste": {"min_side": 12}}

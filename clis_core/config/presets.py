@@ -18,6 +18,7 @@ from clis_core.config.mtl_presets import MTL_PRESETS
 from clis_core.config.preset_parts import (
     CLIS,
     LVIS,
+    SMALL_CLIS,
     SMALL_DATA,
     SMALL_METHOD,
     SMALL_PICTURES,
@@ -97,7 +98,7 @@ def clis_small() -> Table:
     """
     return {
         **specialised_small(),
-        "method": {**SMALL_METHOD, "kind": "clis", "alpha": 0.2},
+        "method": SMALL_CLIS,
         "pictures": SMALL_PICTURES,
     }
 
