@@ -54,10 +54,10 @@ class MaskHead(nn.Module):
         predictor = self.predictor
         x = predictor.relu(predictor.conv5_mask(self.convs(pooled)))  # [R, D, S, S]
         last = predictor.mask_fcn_logits
-        if self.class_agnostic:
-            return last(x)[:, 0]  # type: ignore[no-any-return]
-        weight = last.weight[labels - 1, :, 0, 0].to(x.dtype)  # [R, D]
-        logits = torch.bmm(weight[:, None], x.flatten(2))[:, 0] + last.bias[labels - 1, None].to(x.dtype)
+        # A convolution with one output would add up its bias's gradient cell after cell, and lose digits by that.
+        own = torch.zeros_like(labels) if self.class_agnostic else labels - 1
+        weight = last.weight[own, :, 0, 0].to(x.dtype)  # [R, D]
+        logits = torch.bmm(weight[:, None], x.flatten(2))[:, 0] + last.bias[own, None].to(x.dtype)
         return logits.view(-1, self.side, self.side)  # type: ignore[no-any-return]
 
     def masks(self, features: list[Tensor], boxes: list[Tensor], labels: list[Tensor]) -> list[Tensor]:
